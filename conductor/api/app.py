@@ -1,0 +1,182 @@
+"""The WSGI application: the table of routes with checks, ids and error bodies around it.
+
+It holds which HTTP number an error gets.  It knows no rule of any noun.
+"""
+
+import json
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import falcon
+
+from common import errors
+from conductor.api import reading
+from conductor.api.exchange import Answer, Conductor, Json, Request
+from conductor.api.nova import microversion
+from conductor.api.routes import ROUTES, Route
+from conductor.api.schemas import check
+
+LOG = logging.getLogger(__name__)
+
+#: the nearest class above an error's own decides
+STATUS: dict[type[errors.Error], int] = {
+    errors.Error: 500,
+    errors.Invalid: 400,
+    reading.TooLarge: 413,
+    reading.WrongMediaType: 415,
+    microversion.NotAcceptable: 406,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Infeasible: 409,
+    errors.NotImplementedYet: 501,
+    errors.HypervisorError: 502,
+    errors.Unavailable: 503,
+    errors.OutcomeUnknown: 503,
+}
+
+#: what Nova calls each number in its error bodies; computeFault for all others
+NOVA_NAMES = {400: "badRequest", 401: "unauthorized", 403: "forbidden", 404: "itemNotFound", 405: "badMethod",
+              409: "conflictingRequest", 413: "overLimit", 415: "badMediaType", 501: "notImplemented",
+              503: "serviceUnavailable"}
+
+#: our codes for what the web framework refuses by itself
+_OWN_CODES = {404: "no_such_route", 405: "method_not_allowed"}
+
+RETRY_AFTER_S = 5
+
+
+def make_app(conductor: Conductor, *, public_url: str | None = None, user: str = "noauth",
+             new_id: Callable[[], str] = lambda: str(uuid.uuid4())) -> Callable[..., Any]:
+    """Return the WSGI application that asks ``conductor``.
+
+    ``public_url`` stands in links instead of the address by which a client came; ``user``
+    is who everybody is without authentication.
+    """
+    app: Any = falcon.App(middleware=[_Ids(new_id)])
+    app.req_options.strip_url_path_trailing_slash = True
+    for url in dict.fromkeys(route.url for route in ROUTES):
+        resource = _Resource()
+        for route in (one for one in ROUTES if one.url == url):
+            respond = _responder(route, conductor, public_url, user, new_id)
+            setattr(resource, f"on_{route.method.lower()}", respond)
+        app.add_route(url, resource)
+    app.add_error_handler(Exception, _unexpected)
+    app.add_error_handler(falcon.HTTPError, _refused_by_framework)
+    app.add_error_handler(errors.Error, _refused)
+    return app  # type: ignore[no-any-return]
+
+
+class _Resource:
+    """The methods of one URL; falcon finds them by name."""
+
+
+class _Ids:
+    """Gives each request its id and each answer its headers, errors included."""
+
+    def __init__(self, new_id: Callable[[], str]) -> None:
+        self._new_id = new_id
+
+    def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Choose the id; every answer carries it."""
+        req.context.request_id = f"req-{self._new_id()}"
+        resp.set_headers({"x-openstack-request-id": req.context.request_id,
+                          "x-compute-request-id": req.context.request_id, "Cache-Control": "no-store"})
+        req.context.version = microversion.LOWEST
+        if _speaks_nova(req):
+            req.context.version = microversion.asked(req.headers)
+
+    def process_response(self, req: falcon.Request, resp: falcon.Response, resource: object,
+                         succeeded: bool) -> None:
+        """Say which microversion was served, and log one line."""
+        if _speaks_nova(req):
+            resp.set_headers(microversion.headers(req.context.version))
+        LOG.info("%s %r answered %s", req.method, req.path[:300], resp.status_code,
+                 extra={"request_id": req.context.request_id})
+
+
+def _responder(route: Route, conductor: Conductor, public_url: str | None, user: str,
+               new_id: Callable[[], str]) -> Callable[..., None]:
+    """Return what falcon calls for ``route``: check, one call, put into form."""
+    body = None if route.body is None else check.compiled(route.body)
+    query = None if route.query is None else check.compiled(route.query)
+
+    def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+        key = reading.key_of(req)
+        if route.method != "GET":
+            # so that a call whose reply was lost can be sent again and happens once
+            key = key or f"api-{new_id()}"
+        request = Request(
+            conductor, {"request_id": req.context.request_id, "user": user, "idempotency_key": key},
+            public_url or req.prefix, req.context.version,
+            path=reading.path_of(path),
+            query={} if query is None else reading.query_of(req, query),
+            body={} if body is None else _checked(reading.body_of(req), body))
+        _send(resp, route.function(request))
+    return respond
+
+
+def _checked(body: Json, checker: check.Checker) -> Json:
+    check.check(checker, body)
+    return body
+
+
+def _send(resp: falcon.Response, answer: Answer) -> None:
+    resp.status = answer.status
+    resp.set_headers(answer.headers)
+    if answer.body is not None:
+        resp.content_type = "application/json"
+        resp.data = json.dumps(answer.body).encode()
+
+
+def _speaks_nova(req: falcon.Request) -> bool:
+    return req.path == "/" or req.path.startswith("/v2")
+
+
+def status_of(error: errors.Error) -> int:
+    """Return the HTTP number of ``error``."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def _refused(req: falcon.Request, resp: falcon.Response, error: errors.Error, params: Json) -> None:
+    status = status_of(error)
+    if status >= 500:
+        LOG.warning("%s %r: %s (%s)", req.method, req.path[:300], error.message, error.code,
+                    extra={"request_id": req.context.request_id})
+    if status == 503:
+        resp.set_header("Retry-After", str(RETRY_AFTER_S))
+    _fail(req, resp, status, error.code, error.message, error.details)
+
+
+def _refused_by_framework(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError,
+                          params: Json) -> None:
+    status = error.status_code
+    allowed = dict(error.headers or ()).get("Allow")
+    if allowed:
+        resp.set_header("Allow", allowed)
+    messages = {404: "The resource could not be found.",
+                405: f"{req.method[:20]} is not possible here; {allowed} is."}
+    _fail(req, resp, status, _OWN_CODES.get(status, "invalid"),
+          messages.get(status) or error.description or error.title, {})
+
+
+def _unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, params: Json) -> None:
+    """Answer whatever nobody thought of: the log has the traceback, the client an id to ask for."""
+    LOG.error("%s %r failed", req.method, req.path[:300], exc_info=error,
+              extra={"request_id": req.context.request_id})
+    _fail(req, resp, 500, errors.Bug.code, "Something unexpected happened; the log of the API has it under "
+          f"{req.context.request_id}", {})
+
+
+def _fail(req: falcon.Request, resp: falcon.Response, status: int, code: str, message: str,
+          details: Json) -> None:
+    resp.set_header("Corral-Error", re.sub("[^A-Za-z0-9_]", "_", code)[:100])
+    if _speaks_nova(req):
+        body: Json = {NOVA_NAMES.get(status, "computeFault"): {"code": status, "message": message}}
+    else:
+        body = {"error": {"code": code, "message": message, "details": details,
+                          "request_id": req.context.request_id}}
+    _send(resp, Answer(body, status))

@@ -1,0 +1,136 @@
+"""From bytes to checked values: bodies, queries, names in URLs, the Idempotency-Key.
+
+Everything here refuses with an error of ours and touches nothing.
+"""
+
+import json
+import re
+from typing import Any
+
+import falcon
+
+from common import errors
+from conductor.api.exchange import Json
+from conductor.api.schemas import check
+from conductor.api.schemas.fields import HOST_PATTERN, ID_PATTERN
+
+LARGEST_BODY_BYTES = 64 * 1024
+#: levels of objects and lists; our deepest body has four
+DEEPEST = 16
+#: the database's integers
+LARGEST_ID = 2 ** 31 - 1
+
+_JSON_TYPES = ("application/json", "application/vnd.openstack.compute+json")
+
+
+class TooLarge(errors.Invalid):
+    """The body is larger than 64 KiB."""
+
+    code = "body_too_large"
+
+
+class WrongMediaType(errors.Invalid):
+    """The body must be sent as application/json."""
+
+    code = "media_type_not_supported"
+
+
+def body_of(req: falcon.Request) -> Json:
+    """Return the request's body, {} when there is none.
+
+    Raises TooLarge, WrongMediaType, Invalid.
+    """
+    data = _bytes_of(req)
+    if not data:
+        return {}
+    if req.content_type and req.content_type.partition(";")[0].strip().lower() not in _JSON_TYPES:
+        raise WrongMediaType()
+    value = _parsed(data)
+    if not isinstance(value, dict):
+        raise errors.Invalid("The body must be a JSON object")
+    return value
+
+
+def _bytes_of(req: falcon.Request) -> bytes:
+    # without a length the body is chunked, and the server's own stream knows its end
+    stream = req.stream if req.get_header("Transfer-Encoding") else req.bounded_stream
+    data = stream.read(LARGEST_BODY_BYTES + 1)
+    if len(data) <= LARGEST_BODY_BYTES:
+        return data
+    # read to the end: a client that is still sending would not see the answer
+    while stream.read(LARGEST_BODY_BYTES):
+        pass
+    raise TooLarge()
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        value = json.loads(data.decode(), parse_constant=_no_constant, object_pairs_hook=_no_twins)
+    except RecursionError:
+        raise errors.Invalid("The body is nested too deeply") from None
+    except ValueError as exc:
+        raise errors.Invalid(f"The body is no JSON: {str(exc)[:200]}") from None
+    _look_through(value)
+    return value
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _no_twins(pairs: list[tuple[str, Any]]) -> Json:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a member is given twice")
+    return found
+
+
+def _look_through(value: Any) -> None:
+    """Raise Invalid for too deep nesting and for text that no database can store."""
+    level = [value]
+    for _ in range(DEEPEST):
+        texts = [text for one in level for text in ([one] if isinstance(one, str) else
+                                                    one if isinstance(one, dict) else ())]
+        if any(re.search("[\0\ud800-\udfff]", text) for text in texts):
+            raise errors.Invalid("There is a NUL or half a character in the body")
+        level = [inner for one in level if isinstance(one, dict | list)
+                 for inner in (one.values() if isinstance(one, dict) else one)]
+        if not level:
+            return
+    raise errors.Invalid("The body is nested too deeply")
+
+
+def query_of(req: falcon.Request, checker: check.Checker) -> Json:
+    """Return the request's query, typed and checked.  Raises Invalid."""
+    query = check.numbers(checker.schema, req.params)  # type: ignore[arg-type]
+    check.check(checker, query)
+    return query
+
+
+def path_of(params: dict[str, str]) -> Json:
+    """Return the names that stand in the URL.  Raises Invalid, NotFound."""
+    return {name: _number(value) if name == "aggregate" else _name(name, value)
+            for name, value in params.items()}
+
+
+def _number(value: str) -> int:
+    if not re.fullmatch("-?[0-9]{1,30}", value):
+        raise errors.Invalid(f"The id of an aggregate must be an integer, not {value[:50]!r}")
+    if not 0 <= int(value) <= LARGEST_ID:
+        raise errors.NotFound(f"Aggregate {value} could not be found.", code="aggregate_not_found")
+    return int(value)
+
+
+def _name(what: str, value: str) -> str:
+    if not re.match(HOST_PATTERN if what == "host" else ID_PATTERN, value):
+        raise errors.Invalid(f"{value[:50]!r} names no {what}: letters, digits and . _ - are possible")
+    return value
+
+
+def key_of(req: falcon.Request) -> str | None:
+    """Return the client's Idempotency-Key, None when it sent none.  Raises Invalid."""
+    key = req.get_header("Idempotency-Key")
+    if key is not None and not re.fullmatch("[!-~]([ -~]{0,253}[!-~])?", key):
+        raise errors.Invalid("An Idempotency-Key has 1 to 255 printable ASCII characters",
+                             code="bad_idempotency_key")
+    return key

@@ -1,0 +1,71 @@
+"""The whole API as one table: method, URL, function, and what body and query must look like.
+
+It holds no behaviour.  A body schema of None means that no body is read.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from conductor.api.exchange import Answer, Request
+from conductor.api.nova import aggregates, versions
+from conductor.api.nova import hosts as nova_hosts
+from conductor.api.schemas import nova, v1
+from conductor.api.schemas.fields import Schema
+from conductor.api.v1 import hosts, operations, plans, service
+
+
+@dataclass(frozen=True)
+class Route:
+    """One thing that can be asked."""
+
+    method: str
+    url: str
+    function: Callable[[Request], Answer]
+    body: Schema | None = None
+    query: Schema | None = None      #: None: the query isn't read
+
+
+AGGREGATES = "/v2.1/os-aggregates"
+OS_HOSTS = "/v2.1/os-hosts"
+OPERATION = "/v1/operations/{operation}"
+
+ROUTES = (
+    Route("GET", "/", versions.index),
+    Route("GET", "/v2", versions.show_v20),
+    Route("GET", "/v2.1", versions.show_v21),
+
+    Route("GET", AGGREGATES, aggregates.index, query=nova.AGGREGATE_QUERY),
+    Route("POST", AGGREGATES, aggregates.create, nova.AGGREGATE_CREATE),
+    Route("GET", AGGREGATES + "/{aggregate}", aggregates.show),
+    Route("PUT", AGGREGATES + "/{aggregate}", aggregates.update, nova.AGGREGATE_UPDATE),
+    Route("DELETE", AGGREGATES + "/{aggregate}", aggregates.delete),
+    Route("POST", AGGREGATES + "/{aggregate}/action", aggregates.act, nova.AGGREGATE_ACTION),
+
+    Route("GET", OS_HOSTS, nova_hosts.index, query=nova.HOST_QUERY),
+    Route("GET", OS_HOSTS + "/{host}", nova_hosts.show),
+    Route("PUT", OS_HOSTS + "/{host}", nova_hosts.update, nova.HOST_UPDATE),
+    Route("GET", OS_HOSTS + "/{host}/startup", nova_hosts.power),
+    Route("GET", OS_HOSTS + "/{host}/shutdown", nova_hosts.power),
+    Route("GET", OS_HOSTS + "/{host}/reboot", nova_hosts.power),
+
+    Route("GET", "/v1/hosts", hosts.index, query=v1.HOST_QUERY),
+    Route("GET", "/v1/hosts/{host}", hosts.show, query=v1.NOTHING),
+    Route("GET", "/v1/hosts/{host}/vms", hosts.vms, query=v1.NOTHING),
+    Route("POST", "/v1/hosts/{host}/maintenance", hosts.maintain, v1.MAINTENANCE),
+
+    Route("POST", "/v1/plans", plans.create, v1.PLAN),
+    Route("GET", "/v1/plans/{plan}", plans.show, query=v1.NOTHING),
+
+    Route("GET", "/v1/operations", operations.index, query=v1.OPERATION_QUERY),
+    Route("GET", OPERATION, operations.show, query=v1.NOTHING),
+    Route("GET", OPERATION + "/events", operations.events, query=v1.EVENTS_QUERY),
+    Route("POST", OPERATION + "/cancel", operations.cancel, v1.NOTHING),
+    Route("POST", OPERATION + "/pause", operations.pause, v1.NOTHING),
+    Route("POST", OPERATION + "/resume", operations.resume, v1.NOTHING),
+    Route("POST", OPERATION + "/retry", operations.retry, v1.NOTHING),
+    Route("POST", OPERATION + "/abandon", operations.abandon, v1.ABANDON),
+
+    Route("POST", "/v1/aggregates/{aggregate}/roll", service.roll),
+    Route("GET", "/v1/why", service.why),
+    Route("GET", "/healthcheck", service.health),
+)

@@ -1,0 +1,76 @@
+"""An HTTP server around a WSGI application, and where it may listen.
+
+It knows nothing of what is served.
+"""
+
+import ipaddress
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from cheroot import wsgi
+
+from common import errors
+
+LOG = logging.getLogger(__name__)
+
+#: each client that waits for events holds one
+THREADS = 32
+#: the application refuses far smaller bodies; this bounds what it reads to be able to say so
+LARGEST_BODY_BYTES = 16 * 1024 * 1024
+LARGEST_HEADER_BYTES = 64 * 1024
+
+
+class _Server(wsgi.Server):
+    """cheroot's server, which writes to standard error unless told otherwise."""
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        """Log what the server has to say."""
+        LOG.log(level, "%s", msg, exc_info=traceback)
+
+
+class Service:
+    """A listening server; ``start`` and ``stop`` may each be called once."""
+
+    def __init__(self, app: Callable[..., Any], host: str, port: int, threads: int = THREADS) -> None:
+        self._host = host
+        self._server: Any = _Server((host, port), app, numthreads=threads, request_queue_size=128)
+        self._server.software = "corral"
+        self._server.max_request_body_size = LARGEST_BODY_BYTES
+        self._server.max_request_header_size = LARGEST_HEADER_BYTES
+        self._thread = threading.Thread(target=self._server.serve, name="corral-api", daemon=True)
+
+    def start(self) -> None:
+        """Listen and serve; port 0 takes a free one.  Raises Unavailable when the address can't be had."""
+        try:
+            self._server.prepare()
+        except OSError as exc:
+            raise errors.Unavailable(f"Can't listen on {self._host}, port {self._server.bind_addr[1]}: {exc}",
+                                     code="address_not_available") from exc
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take no more requests and answer those in hand."""
+        self._server.stop()
+        self._thread.join()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with the port that it got."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._server.bind_addr[1]}"
+
+
+def refuse_exposure(host: str, force_noauth: bool) -> None:
+    """Raise Forbidden when everybody who reaches ``host`` could command, unless that is forced."""
+    if not force_noauth and not _is_loopback(host):
+        raise errors.Forbidden(f"Without authentication the API listens on loopback only, and {host} is not; "
+                               "force_noauth allows it to whoever can reach it", code="noauth_exposed")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
