@@ -1,0 +1,86 @@
+"""Check and convert the arguments of a call by the table's types, as xapi's unmarshaller does.
+
+An int may come as text; a bool may not; what does not fit is INTERNAL_ERROR, not a type error.
+"""
+
+from typing import Any
+
+from agent.simulator.failure import Failure
+from agent.simulator.table import Message, Moment
+
+
+def bound(message: Message, params: list[Any]) -> list[Any]:
+    """Return the arguments in the table's types, defaults filled in; the session is not among them.
+
+    Raises MESSAGE_PARAMETER_COUNT_MISMATCH, INTERNAL_ERROR.
+    """
+    most = len(message.params)
+    if not message.required <= len(params) <= most:
+        raise Failure("MESSAGE_PARAMETER_COUNT_MISMATCH", message.full_name, str(message.required), str(len(params)))
+    missing = most - len(params)
+    given = [*params, *(message.defaults[len(message.defaults) - missing:] if missing else ())]
+    return [converted(kind, value) for (_name, kind), value in zip(message.params, given, strict=True)]
+
+
+def converted(kind: str, value: Any) -> Any:
+    """Return a value as the type wants it."""
+    if kind.endswith(" set"):
+        return [converted(kind[:-4], item) for item in _expect(value, list, "array")]
+    if kind.endswith(" map"):
+        key_kind, value_kind = kind[1:-5].split(" -> ")
+        return {converted(key_kind, key): converted(value_kind, item)
+                for key, item in _expect(value, dict, "struct").items()}
+    if kind.endswith(" record"):
+        return _expect(value, dict, "struct")
+    if kind == "bool":
+        return _expect(value, bool, "bool")
+    if kind == "int":
+        return _integer(value)
+    if kind == "float":
+        return _real(value)
+    if kind == "datetime":
+        return Moment(_expect(value, str, "datetime"))
+    return _expect(value, str, "string")
+
+
+def _expect(value: Any, kind: type, name: str) -> Any:
+    if not isinstance(value, kind):
+        raise Failure("INTERNAL_ERROR", f"Failure(\"Expected {name}, got '{shown(value)}'\")")
+    return value
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        try:
+            return int(value, 0)
+        except ValueError:
+            pass
+    raise Failure("INTERNAL_ERROR", 'Failure("Int64.of_string")')
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    raise Failure("INTERNAL_ERROR", 'Failure("float_of_string")')
+
+
+def shown(value: Any) -> str:
+    """Return a value the way xapi's error texts print it."""
+    if isinstance(value, bool):
+        return f"B({str(value).lower()})"
+    if isinstance(value, str):
+        return f"S({value})"
+    if isinstance(value, int):
+        return f"I({value})"
+    if isinstance(value, float):
+        return f"F({value})"
+    if isinstance(value, dict):
+        return "{" + ";".join(f"{key}:{shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ";".join(shown(item) for item in value) + "]"
+    return "N"

@@ -1,0 +1,130 @@
+"""host.evacuate and its two questions, with xapi's planner and its lock-step batches.
+
+Every target must be able to take every VM, or nothing moves; each batch ends before the next begins.
+"""
+
+from typing import TYPE_CHECKING
+
+from agent.simulator import generic, workers
+from agent.simulator.call import LATER
+from agent.simulator.database import Database
+from agent.simulator.failure import Failure
+from agent.simulator.memory import free_memory, vm_need
+from agent.simulator.migrations import pool_migrate
+from agent.simulator.placement import assert_can_boot, assert_can_move
+from agent.simulator.table import NULL
+
+if TYPE_CHECKING:
+    from agent.simulator.call import Call
+    from agent.simulator.world import World
+
+BATCH = 10
+
+
+def plan(world: "World", db: Database, host: str) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
+    """Return (VM, target) for all that can move, and VM -> [code, params...] for those that cannot."""
+    targets = [one for one in db.refs("host") if one != host and db.get("host", one, "enabled")]
+    guests = [vm for vm in db.get("host", host, "resident_VMs") if not db.get("VM", vm, "is_control_domain")]
+    if not targets:
+        return [], {vm: ["NO_HOSTS_AVAILABLE", vm] for vm in guests}
+    free = {target: free_memory(db, target) for target in targets}
+    moves: list[tuple[str, str]] = []
+    blocked: dict[str, list[str]] = {}
+    for vm in sorted(guests, key=lambda one: -vm_need(db, one)):
+        try:
+            for target in targets:
+                assert_can_boot(world, db, vm, target, memory=False)
+            assert_can_move(db, vm)
+        except Failure as failure:
+            blocked[vm] = failure.description
+            continue
+        best = max(targets, key=lambda target: free[target])
+        if free[best] < vm_need(db, vm):
+            blocked[vm] = ["HOST_NOT_ENOUGH_FREE_MEMORY", vm]
+            continue
+        free[best] -= vm_need(db, vm)
+        moves.append((vm, best))
+    return moves, blocked
+
+
+def assert_can_evacuate(call: "Call", host: str) -> None:
+    """Raise all reasons at once, in one string."""
+    _moves, blocked = plan(call.world, call.db, host)
+    if blocked:
+        raise Failure("CANNOT_EVACUATE_HOST", "|".join(",".join(reason) for reason in blocked.values()))
+
+
+def preventing(call: "Call", host: str) -> dict[str, list[str]]:
+    """Return the reason for each VM that cannot move."""
+    return plan(call.world, call.db, host)[1]
+
+
+def evacuate(call: "Call", host: str, network: str, batch: int) -> object:
+    """Move all VMs away, or none if one cannot; does not disable the host."""
+    for task, operation in call.db.get("host", host, "current_operations").items():
+        raise Failure("OTHER_OPERATION_IN_PROGRESS", "host", host, operation, task)
+    moves, blocked = plan(call.world, call.db, host)
+    for reason in blocked.values():
+        raise Failure(*reason)
+    task = call.defer(cancellable=True)
+    workers.set_operation(call.world, call.node.pool, "host", host, task, "evacuate")
+    call.world.jobs[task] = {
+        "id": task, "kind": "evacuate", "phase": "", "node": call.node.address, "pool": call.node.pool, "vm": NULL,
+        "host": host, "task": task, "session": "", "options": {"live": "true", "network": network},
+        "batch": batch or BATCH, "left": [list(move) for move in moves], "running": [], "total": len(moves)}
+    call.world.later(0, "evacuate.next", job=task)
+    return LATER
+
+
+def next_batch(world: "World", job: str) -> None:
+    """Look after the present batch (called when one of its migrations has ended); begin the next, or end."""
+    found = world.jobs.get(job)
+    if not found:
+        return
+    db = world.pools[found["pool"]]
+    if not db.has("task", job):
+        world.jobs.pop(job)
+        return
+    for child in list(found["running"]):
+        status = db.get("task", child, "status") if db.has("task", child) else "failure"
+        if status == "pending":
+            continue
+        found["running"].remove(child)
+        error = db.get("task", child, "error_info") if db.has("task", child) else ["HANDLE_INVALID", "task", child]
+        if status != "success" and error[:1] != ["VM_BAD_POWER_STATE"]:
+            _end(world, found, error or ["TASK_CANCELLED", child])
+            return
+    waiting = len(found["left"]) + len(found["running"])
+    db.set("task", job, progress=round(1 - waiting / found["total"], 3) if found["total"] else 1.0)
+    if not waiting:
+        _end(world, found, [])
+    elif not found["running"]:
+        batch, found["left"] = found["left"][:found["batch"]], found["left"][found["batch"]:]
+        for vm, target in batch:
+            found["running"].append(_migrate(world, found, vm, target))
+
+
+def _migrate(world: "World", job: workers.Job, vm: str, target: str) -> str:
+    node, pool = world.nodes[job["node"]], job["pool"]
+    child = world.new_task(pool, "Async.VM.pool_migrate", "", subtask_of=job["task"])
+    try:
+        generic.check_handle(world.pools[pool], "VM", vm)
+        generic.check_handle(world.pools[pool], "host", target)
+        pool_migrate(world.resumed_call(node, "VM.pool_migrate", "", child), vm, target, job["options"])
+    except Failure as failure:
+        world.fail_task(pool, child, failure.description)
+    return child
+
+
+def _end(world: "World", job: workers.Job, error: list[str]) -> None:
+    world.jobs.pop(job["id"])
+    workers.set_operation(world, job["pool"], "host", job["host"], job["task"], "")
+    if error:
+        world.fail_task(job["pool"], job["task"], error)
+    else:
+        world.finish_task(job["pool"], job["task"])
+
+
+CALLS = {"host.evacuate": evacuate, "host.assert_can_evacuate": assert_can_evacuate,
+         "host.get_vms_which_prevent_evacuation": preventing}
+STEPS = {"evacuate.next": next_batch}

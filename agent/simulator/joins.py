@@ -1,0 +1,251 @@
+"""pool.join: a pool of one becomes a member of another, in the phases a real one was seen to take.
+
+The task's success is not the end: the joiner still answers as a standalone host for 13 seconds.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from agent.simulator import build, timing, workers
+from agent.simulator.call import LATER
+from agent.simulator.failure import Failure
+from agent.simulator.memory import HOST_OVERHEAD
+from agent.simulator.node import Node
+from agent.simulator.table import NULL
+
+if TYPE_CHECKING:
+    from agent.simulator.call import Call
+    from agent.simulator.world import World
+
+CARRIED = ("network", "host", "host_metrics", "SR", "VDI", "PBD", "VM_metrics", "VM_guest_metrics", "VM_group", "VM",
+           "VBD", "VIF", "PIF", "Bond", "VLAN")
+CLUSTER_WIDE = ("session", "task", "event", "pool", "SM")
+
+
+def join(call: "Call", master_address: str, master_username: str, master_password: str) -> object:
+    """Join the pool of another machine; the checks come a little later, as do their errors."""
+    _begin(call, master_address, master_username, master_password, forced=False)
+    return LATER
+
+
+def join_force(call: "Call", master_address: str, master_username: str, master_password: str) -> object:
+    """Join without asking whether software and CPUs are the same."""
+    _begin(call, master_address, master_username, master_password, forced=True)
+    return LATER
+
+
+def _begin(call: "Call", target: str, user: str, password: str, *, forced: bool) -> None:
+    node = call.node
+    call.world.later(timing.JOIN_CHECKS, "join.check", address=node.address, pool=node.pool, task=call.defer(),
+                     target=target, user=user, password=password, forced=forced)
+
+
+def check(world: "World", address: str, pool: int, task: str, target: str, user: str, password: str,
+          forced: bool) -> None:
+    """Run the checks in xapi's order; a refusal is told after its usual time."""
+    node = world.nodes[address]
+    try:
+        if node.power != "up" or node.pool != pool:
+            return
+        master = reach(world, target, user, password)
+        assert_may_join(world, node, master, forced=forced)
+    except Failure as failure:
+        delay = timing.JOIN_REFUSED.get(failure.code, timing.JOIN_CHECKS)
+        if failure.code == "JOINING_HOST_CONNECTION_FAILED" and not target.replace(".", "").isdigit():
+            delay = timing.JOIN_UNKNOWN_NAME
+        world.later(max(0.0, delay - timing.JOIN_CHECKS), "join.refused", pool=pool, task=task,
+                    description=failure.description)
+        return
+    node.joining = True
+    common: dict[str, Any] = {"address": address, "pool": pool, "master": master.address, "task": task}
+    for at, step in ((timing.JOIN_EXCHANGE, "join.exchange"), (timing.JOIN_LISTED, "join.listed"),
+                     (timing.JOIN_IMPORTED, "join.imported"), (timing.JOIN_RETURNS, "join.returned")):
+        world.later(at - timing.JOIN_CHECKS, step, **common)
+
+
+def refused(world: "World", pool: int, task: str, description: list[str]) -> None:
+    """Tell the refusal."""
+    world.fail_task(pool, task, description)
+
+
+def reach(world: "World", target: str, user: str, password: str) -> Node:
+    """Return the master that answers at an address; raises what a login there would."""
+    master = next((node for node in world.nodes.values() if target in (node.address, node.name)), None)
+    if master is None or master.power in ("down", "off"):
+        raise Failure("JOINING_HOST_CONNECTION_FAILED")
+    if master.power == "booting":
+        raise Failure("HOST_STILL_BOOTING")
+    if master.master:
+        raise Failure("HOST_IS_SLAVE", master.master)
+    if (user, password) != ("root", master.password):
+        raise Failure("SESSION_AUTHENTICATION_FAILED", user, "Authentication failure")
+    return master
+
+
+def assert_may_join(world: "World", node: Node, master: Node, *, forced: bool) -> None:
+    """Raise the first reason why this machine may not join that pool."""
+    mine, theirs = world.pools[node.pool], world.pools[master.pool]
+    checks = (
+        (bool(node.facts.get("ha")), "HA_IS_ENABLED", ()),
+        (any(theirs.get("pool", pool, "ha_enabled") for pool in theirs.refs("pool")), "HA_IS_ENABLED", ()),
+        (master is node, "OPERATION_NOT_ALLOWED", ("Host cannot become slave of itself",)),
+        (theirs.by_uuid("host", node.uuid) is not None, "OPERATION_NOT_ALLOWED",
+         ("Host is already part of a pool",)),
+        (len(mine.refs("host")) > 1, "JOINING_HOST_CANNOT_BE_MASTER_OF_OTHER_HOSTS", ()),
+        (any(_is_running(mine, vm) for vm in mine.refs("VM")), "JOINING_HOST_CANNOT_HAVE_RUNNING_VMS", ()),
+        (any(mine.get("VM", vm, "current_operations") for vm in mine.refs("VM")),
+         "JOINING_HOST_CANNOT_HAVE_VMS_WITH_CURRENT_OPERATIONS", ()),
+        (node.platform_version != master.platform_version, "HOSTS_NOT_COMPATIBLE", ()),
+        (not forced and node.version != master.version, "HOSTS_NOT_HOMOGENEOUS", ("Software version differs",)),
+        (not forced and node.cpu_vendor != master.cpu_vendor, "HOSTS_NOT_HOMOGENEOUS", ("CPUs differ",)),
+        (any(mine.get("SR", one, "shared") for one in mine.refs("SR")),
+         "JOINING_HOST_CANNOT_CONTAIN_SHARED_SRS", ()),
+        (bool(mine.rows["Bond"]), "POOL_JOINING_HOST_HAS_BONDS", ()),
+        (bool(mine.rows["VLAN"]), "POOL_JOINING_HOST_HAS_NON_MANAGEMENT_VLANS", ()),
+        (node.tls_verification != master.tls_verification, "POOL_JOINING_HOST_TLS_VERIFICATION_MISMATCH", ()),
+    )
+    for wrong, code, params in checks:
+        if wrong:
+            raise Failure(code, *params)
+
+
+def _is_running(db: Any, vm: str) -> bool:
+    return not db.get("VM", vm, "is_control_domain") and db.get("VM", vm, "power_state") in ("Running", "Paused")
+
+
+def _still_there(world: "World", address: str, pool: int, master: str, task: str) -> bool:
+    """Tell whether both ends still answer; else the join ends half done, as real ones do."""
+    node = world.nodes[address]
+    if node.power != "up" or node.pool != pool:
+        return False
+    if world.nodes[master].power == "up":
+        return True
+    if node.joining:
+        node.joining = False
+        world.fail_task(pool, task, ["JOINING_HOST_CONNECTION_FAILED"])
+    return False
+
+
+def exchange(world: "World", address: str, pool: int, master: str, task: str) -> None:
+    """The master shows a pool operation while certificates are exchanged."""
+    if _still_there(world, address, pool, master, task):
+        number = world.nodes[master].pool
+        for ref in world.pools[number].refs("pool"):
+            workers.set_operation(world, number, "pool", ref, task, "exchange_certificates_on_join")
+
+
+def listed(world: "World", address: str, pool: int, master: str, task: str) -> None:
+    """The master lists the host: same uuid, new reference, neither enabled nor live."""
+    if not _still_there(world, address, pool, master, task):
+        return
+    node, number = world.nodes[address], world.nodes[master].pool
+    mine, theirs = world.pools[pool], world.pools[number]
+    for ref in theirs.refs("pool"):
+        workers.set_operation(world, number, "pool", ref, task, "")
+    if theirs.by_uuid("host", node.uuid):
+        return
+    old = mine.by_uuid("host", node.uuid)
+    metrics = theirs.add("host_metrics", {})
+    row = dict(mine.rows["host"][old or NULL])
+    row.update(enabled=False, metrics=metrics, memory_overhead=0, cpu_info={}, capabilities=[],
+               control_domain=NULL, current_operations={})
+    theirs.add("host", row)
+
+
+def imported(world: "World", address: str, pool: int, master: str, task: str) -> None:
+    """Its storage, networks and halted VMs are in the master's database."""
+    if not _still_there(world, address, pool, master, task):
+        return
+    node = world.nodes[address]
+    mine, theirs = world.pools[pool], world.pools[world.nodes[master].pool]
+    host = theirs.by_uuid("host", node.uuid)
+    if host is None or theirs.by_uuid("SR", node.local_sr_uuid):
+        return
+    known: dict[str, str] = {mine.by_uuid("host", node.uuid) or NULL: host}
+    for cls in mine.rows:
+        if cls not in CARRIED and cls not in CLUSTER_WIDE:
+            continue
+        for ref in mine.refs(cls):
+            if cls == "network":
+                known[ref] = _same_network(theirs, mine.get("network", ref, "bridge")) or world.new_ref()
+            elif cls in CARRIED and cls not in ("host", "host_metrics"):
+                known[ref] = world.new_ref()
+    for cls in CARRIED:
+        for ref in mine.refs(cls):
+            new = known.get(ref)
+            if new and not theirs.has(cls, new):
+                row = {name: translated(value, known) for name, value in mine.rows[cls][ref].items()}
+                if cls == "PBD":
+                    row.pop("currently_attached", None)
+                theirs.add(cls, row, ref=new)
+
+
+def _same_network(db: Any, bridge: str) -> str | None:
+    return next((ref for ref in db.refs("network") if db.get("network", ref, "bridge") == bridge), None)
+
+
+def translated(value: Any, known: dict[str, str]) -> Any:
+    """Return a value with the references of one database replaced by those of another."""
+    if isinstance(value, str):
+        return known.get(value, NULL) if value.startswith("OpaqueRef:") else value
+    if isinstance(value, list):
+        return [translated(item, known) for item in value]
+    if isinstance(value, dict):
+        return {translated(key, known): translated(item, known) for key, item in value.items()}
+    return value
+
+
+def returned(world: "World", address: str, pool: int, master: str, task: str) -> None:
+    """The call succeeds; the joiner goes on as before for a while."""
+    if _still_there(world, address, pool, master, task):
+        world.finish_task(pool, task)
+        for at, step in ((timing.JOIN_GONE, "join.gone"), (timing.JOIN_SLAVE, "join.slave")):
+            world.later(at - timing.JOIN_RETURNS, step, address=address, master=master)
+
+
+def gone(world: "World", address: str, master: str) -> None:
+    """The joiner's xapi ends, and with it its own pool."""
+    node = world.nodes[address]
+    node.go_down()
+    world.pools.pop(node.pool, None)
+    node.pool, node.master = world.nodes[master].pool, master
+    node.password, node.joining = world.nodes[master].password, False
+
+
+def slave(world: "World", address: str, master: str) -> None:
+    """The joiner answers as a member."""
+    world.nodes[address].power = "up"
+    world.nodes[address].facts["starting"] = True
+    for at, step in ((timing.JOIN_LIVE, "join.live"), (timing.JOIN_FILLED, "join.filled"),
+                     (timing.JOIN_STARTED, "host.started"), (timing.JOIN_ENABLED, "host.enabled")):
+        world.later(at - timing.JOIN_SLAVE, step, address=address)
+
+
+def live(world: "World", address: str) -> None:
+    """The master has heard from the member."""
+    node = world.nodes[address]
+    db, host = world.pools[node.pool], world.host_of(node)
+    if db.has("host", host):
+        db.set("host_metrics", db.get("host", host, "metrics"), live=True, last_updated=world.moment())
+        db.touch(host)
+
+
+def filled(world: "World", address: str) -> None:
+    """What the member found out about itself is in the database."""
+    node = world.nodes[address]
+    db, host = world.pools[node.pool], world.host_of(node)
+    if not db.has("host", host):
+        return
+    db.set("host_metrics", db.get("host", host, "metrics"), memory_total=node.memory_bytes)
+    if not db.get("host", host, "host_CPUs"):
+        build.add_processors(db, node, host)
+    domain = next((vm for vm in db.get("host", host, "resident_VMs")
+                   if db.get("VM", vm, "is_control_domain")), NULL)
+    db.set("host", host, cpu_info=build.cpu_info(node), memory_overhead=HOST_OVERHEAD,
+           capabilities=build.CAPABILITIES, control_domain=domain)
+    build.refresh_pool(db)
+
+
+CALLS = {"pool.join": join, "pool.join_force": join_force}
+STEPS = {"join.check": check, "join.refused": refused, "join.exchange": exchange, "join.listed": listed,
+         "join.imported": imported, "join.returned": returned, "join.gone": gone, "join.slave": slave,
+         "join.live": live, "join.filled": filled}

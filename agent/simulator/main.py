@@ -1,0 +1,59 @@
+"""corral-simulator: the command that runs simulated hosts in the foreground."""
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from agent.simulator.failure import WorldError
+from agent.simulator.simulator import DEFAULT_PASSWORD, Simulator
+from agent.simulator.spec import default_spec, load_spec
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's options."""
+    options = argparse.ArgumentParser(prog="corral-simulator", description=(
+        "Simulated XenServer hosts that answer XenAPI over HTTP, each on a loopback address of its own."))
+    options.add_argument("--hosts", type=int, default=4, help="how many hosts, each a pool of its own (default 4)")
+    options.add_argument("--vms", type=int, default=24, help="how many halted VMs in the first host's pool")
+    options.add_argument("--world", type=Path, help="a world file (YAML) instead of --hosts and --vms")
+    options.add_argument("--speed", type=float, default=1.0, help="simulated seconds per second (default 1)")
+    options.add_argument("--seed", type=int, default=0, help="for everything random (default 0)")
+    options.add_argument("--port", type=int, default=0, help="the common port; 0, the default, takes a free one")
+    options.add_argument("--state", type=Path, help="keep the world in this file and go on from it")
+    options.add_argument("--password", default=DEFAULT_PASSWORD, help="root's password on all hosts")
+    return options
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run until interrupted; 0 after SIGTERM, 130 after Ctrl-C, 2 when it cannot start."""
+    args = parser().parse_args(argv)
+    ended = threading.Event()
+    code = [0]
+
+    def end(number: int, _frame: object) -> None:
+        code[0] = 130 if number == signal.SIGINT else 0
+        ended.set()
+
+    try:
+        spec = load_spec(args.world) if args.world else default_spec(args.hosts, args.vms, args.seed)
+        simulator = Simulator(spec, speed=args.speed, seed=args.seed, port=args.port, state_path=args.state,
+                              password=args.password)
+    except (WorldError, OSError) as exc:
+        print(f"corral-simulator: {exc}", file=sys.stderr)
+        return 2
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    simulator.start()
+    for name, url in simulator.hosts:
+        print(f"host {name} {url}")
+    print("login", *simulator.login)
+    print("ready", flush=True)
+    ended.wait()
+    simulator.stop()
+    return code[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

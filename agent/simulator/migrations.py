@@ -1,0 +1,240 @@
+"""Live migration: xapi's checks and reservation, then pre-copy rounds over shared links.
+
+Round 0 sends the memory, round k what was dirtied during round k-1; after 5 rounds, or with almost
+nothing left, the VM pauses for the rest. The streams of a machine share its link, at both ends.
+`resident_on` changes before the operation ends.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from agent.simulator import build, timing, workers
+from agent.simulator.call import LATER
+from agent.simulator.failure import Failure
+from agent.simulator.node import Node
+from agent.simulator.placement import assert_can_boot, assert_can_move, assert_cpu
+from agent.simulator.table import NULL
+from agent.simulator.workers import Job
+
+if TYPE_CHECKING:
+    from agent.simulator.call import Call
+    from agent.simulator.world import World
+
+NO_SESSION = 'xenopsd internal error: Xenops_migrate.Remote_failed("unmarshalling error message from remote")'
+CANCELLABLE = ("queued", "setup", "stream")
+STREAMING = ("stream", "pause")
+
+
+def pool_migrate(call: "Call", vm: str, host: str, options: dict[str, str]) -> object:
+    """Check in xapi's order, reserve, and begin; wait while another operation of the VM runs."""
+    world, db = call.world, call.db
+    force = options.get("force") == "true"
+    if not force:
+        assert_cpu(world, db, vm, host)
+    if db.get("VM", vm, "current_operations") and db.get("VM", vm, "power_state") == "Running":
+        world.held.append({"node": call.node.address, "vm": vm, "host": host, "options": options,
+                           "task": call.defer(cancellable=True), "session": call.session})
+        return LATER
+    assert_can_move(db, vm, force=force)
+    assert_can_boot(world, db, vm, host, cpu=not force)
+    _assert_network(call, host, options.get("network", ""))
+    for task, operation in db.get("host", host, "current_operations").items():
+        if operation in ("evacuate", "reboot", "shutdown") and host != db.get("VM", vm, "resident_on"):
+            raise Failure("OTHER_OPERATION_IN_PROGRESS", "host", host, operation, task)
+    source = world.node_of_host(db, db.get("VM", vm, "resident_on"))
+    target = world.node_of_host(db, host)
+    call.defer(cancellable=True)
+    memory = float(db.get("VM", vm, "memory_dynamic_min"))
+    dirty, working = db.get("VM", vm, "_dirty_rate"), db.get("VM", vm, "_working_set")
+    workers.begin(call, "migrate", source, vm, vm_operation="pool_migrate", host=host, host_operation="vm_migrate",
+                  target=target.address, memory=memory,
+                  dirty=memory * 0.01 if dirty in (None, -1) else float(dirty),
+                  working=memory * 0.1 if working in (None, -1) else float(working),
+                  round=0, left=0.0, rate=0.0, at=world.now, stamp=0, began=0.0, chunks=0)
+    db.set("VM", vm, scheduled_to_be_resident_on=host)
+    return LATER
+
+
+def _assert_network(call: "Call", host: str, network: str) -> None:
+    if not network or network == NULL:
+        return
+    if not call.db.has("network", network):
+        raise Failure("HANDLE_INVALID", "network", network)
+    here = [pif for pif in call.db.get("host", host, "PIFs") if call.db.get("PIF", pif, "network") == network]
+    if not here:
+        raise Failure("HOST_CANNOT_ATTACH_NETWORK", host, network)
+    if not call.db.get("PIF", here[0], "IP"):
+        raise Failure("INTERFACE_HAS_NO_IP", here[0])
+
+
+# ---- steps
+def begin(world: "World", job: str) -> None:
+    """A worker has taken the job."""
+    found = world.jobs.get(job)
+    if found:
+        found["phase"] = "setup"
+        world.later(timing.MIGRATE_SETUP, "migrate.stream", job=job)
+
+
+def stream(world: "World", job: str) -> None:
+    """The memory connection stands."""
+    found = world.jobs.get(job)
+    if found:
+        found.update(phase="stream", at=world.now, began=world.now, chunks=timing.MIGRATE_CHUNKS,
+                     left=found["memory"] / timing.MIGRATE_CHUNKS)
+        reflow(world)
+
+
+def leg(world: "World", job: str, stamp: int) -> None:
+    """A part of the memory is over: the next part, the next round, the pause or the switch."""
+    found = world.jobs.get(job)
+    if not found or found["stamp"] != stamp:
+        return
+    found.update(left=0.0, at=world.now)
+    if found["phase"] == "pause":
+        found["phase"] = "device"
+        world.later(timing.MIGRATE_PAUSE, "migrate.switch", job=job)
+    elif found["chunks"] > 1:
+        found["chunks"] -= 1
+        found["left"] = found["memory"] / timing.MIGRATE_CHUNKS
+        _progress(world, found, 0.8 * (1 - found["chunks"] / timing.MIGRATE_CHUNKS))
+    else:
+        _next_round(world, found)
+    reflow(world)
+
+
+def _next_round(world: "World", job: Job) -> None:
+    dirtied = min(job["working"], job["dirty"] * (world.now - job["began"]), job["memory"])
+    job.update(chunks=0, round=job["round"] + 1, began=world.now, left=max(dirtied, 1.0))
+    if job["round"] >= timing.MIGRATE_ROUNDS or dirtied <= timing.MIGRATE_DIRTY_LEFT:
+        job["phase"] = "pause"
+        db = world.pools[job["pool"]]
+        if db.has("task", job["task"]):
+            db.set("task", job["task"], allowed_operations=[])
+    _progress(world, job, 0.8 + 0.03 * job["round"])
+
+
+def _progress(world: "World", job: Job, value: float) -> None:
+    db = world.pools[job["pool"]]
+    if db.has("task", job["task"]):
+        db.set("task", job["task"], progress=round(value, 3))
+
+
+def switch(world: "World", job: str) -> None:
+    """The VM runs on the target from now; its operation goes on a little."""
+    found = world.jobs.get(job)
+    if not found:
+        return
+    found["phase"] = "teardown"
+    db = world.pools[found["pool"]]
+    if db.has("VM", found["vm"]) and db.has("host", found["host"]):
+        db.set("VM", found["vm"], resident_on=found["host"], scheduled_to_be_resident_on=NULL)
+    _progress(world, found, 1.0)
+    world.later(timing.MIGRATE_TEARDOWN, "migrate.end", job=job)
+
+
+def finish(world: "World", job: str) -> None:
+    """Everything is over."""
+    found = world.jobs.get(job)
+    if found:
+        workers.end(world, found)
+        world.finish_task(found["pool"], found["task"])
+
+
+def retry(world: "World", vm: str) -> None:
+    """Begin a migration that waited for another operation of its VM."""
+    held = next((one for one in world.held if one["vm"] == vm), None)
+    if held is None:
+        return
+    node = world.nodes[held["node"]]
+    db = world.pools[node.pool]
+    if db.has("VM", vm) and db.get("VM", vm, "current_operations"):
+        return
+    world.held.remove(held)
+    if not db.has("task", held["task"]):
+        return
+    call = world.resumed_call(node, "VM.pool_migrate", held["session"], held["task"])
+    try:
+        if not db.has("VM", vm) or not db.has("host", held["host"]):
+            raise Failure("HANDLE_INVALID", "VM", vm)
+        pool_migrate(call, vm, held["host"], held["options"])
+    except Failure as failure:
+        world.fail_task(node.pool, held["task"], failure.description)
+        world.later(0, "migrate.retry", vm=vm)
+
+
+def abort(world: "World", job: str, description: list[str]) -> None:
+    """End a migration before its switch: cancelled when there is no error, else failed.
+
+    The VM stays at home; once it was suspended for the last round, xapi shuts it down.
+    """
+    found = world.jobs.get(job)
+    if not found or found["phase"] == "teardown":
+        return
+    db = world.pools[found["pool"]]
+    if db.has("VM", found["vm"]):
+        db.set("VM", found["vm"], scheduled_to_be_resident_on=NULL)
+        if found["phase"] in ("pause", "device"):
+            build.stop_domain(db, found["vm"])
+    workers.end(world, found)
+    if description:
+        world.fail_task(found["pool"], found["task"], description)
+    else:
+        world.cancel_task(found["pool"], found["task"])
+    reflow(world)
+
+
+# ---- what others bring about
+def cancel_asked(world: "World", pool: int, task: str) -> None:
+    """End the migration behind a task, if it has one that can still be cancelled."""
+    for held in [one for one in world.held if one["task"] == task]:
+        world.held.remove(held)
+        world.cancel_task(pool, task)
+    for job in world.jobs.values():
+        if job["task"] == task and job["kind"] == "migrate" and job["phase"] in CANCELLABLE:
+            world.later(timing.TASK_CANCEL, "migrate.cancel", job=job["id"])
+
+
+def cancel(world: "World", job: str) -> None:
+    """Do what task.cancel asked for, unless the VM was suspended meanwhile."""
+    if job in world.jobs and world.jobs[job]["phase"] in CANCELLABLE:
+        abort(world, job, [])
+
+
+def session_ended(world: "World", node: Node, session: str) -> None:
+    """Fail the migrations that left the master with this session and do not stream yet (seen)."""
+    for job in list(world.jobs.values()):
+        if (job["kind"], job["session"], job["node"]) == ("migrate", session, node.address) \
+                and job["phase"] in ("queued", "setup"):
+            abort(world, job["id"], ["INTERNAL_ERROR", NO_SESSION])
+
+
+def node_lost(world: "World", node: Node) -> None:
+    """Fail the migrations from and to a machine that does not answer any more."""
+    for job in list(world.jobs.values()):
+        if job["kind"] == "migrate" and node.address in (job["node"], job["target"]):
+            host = world.host_of(node)
+            at_source = job["node"] == node.address
+            abort(world, job["id"], ["CANNOT_CONTACT_HOST", host] if at_source else [
+                "INTERNAL_ERROR", 'xenopsd internal error: Failure("Failed to read HTTP response")'])
+
+
+def reflow(world: "World") -> None:
+    """Share the links anew among the streams and say when each stream's present part will be over."""
+    streams: list[dict[str, Any]] = [job for job in world.jobs.values() if job.get("phase") in STREAMING]
+    users: dict[str, int] = {}
+    for job in streams:
+        for address in {job["node"], job["target"]}:
+            users[address] = users.get(address, 0) + 1
+    for job in streams:
+        rate = min(world.nodes[address].link_bytes_per_s / users[address]
+                   for address in (job["node"], job["target"]))
+        if rate == job["rate"] and job["at"] != world.now:
+            continue  # nothing changed for this stream; its end is on the agenda already
+        job["left"] = max(0.0, job["left"] - job["rate"] * (world.now - job["at"]))
+        job.update(rate=rate, at=world.now, stamp=job["stamp"] + 1)
+        world.later(job["left"] / rate, "migrate.leg", job=job["id"], stamp=job["stamp"])
+
+
+CALLS = {"VM.pool_migrate": pool_migrate}
+STEPS = {"migrate.begin": begin, "migrate.stream": stream, "migrate.leg": leg, "migrate.switch": switch,
+         "migrate.end": finish, "migrate.retry": retry, "migrate.cancel": cancel, "migrate.abort": abort}

@@ -1,0 +1,99 @@
+"""Can this VM run there? xapi's checks in xapi's order, with its errors."""
+
+from typing import TYPE_CHECKING
+
+from agent.simulator.database import Database
+from agent.simulator.derived import host_is_live
+from agent.simulator.failure import Failure
+from agent.simulator.memory import free_memory, vm_need
+from agent.simulator.table import NULL
+
+if TYPE_CHECKING:
+    from agent.simulator.world import World
+
+BLOCKER_CODES = (("pci", "VM_HAS_PCI_ATTACHED"), ("vgpu", "VM_HAS_VGPU"), ("vusb", "VM_HAS_VUSBS"),
+                 ("sriov", "VM_HAS_SRIOV_VIF"), ("no_tools", "VM_LACKS_FEATURE"), ("nomigrate", "VM_IS_IMMOBILE"))
+
+
+def assert_can_boot(world: "World", db: Database, vm: str, host: str, *, memory: bool = True,
+                    cpu: bool = True) -> None:
+    """Raise the first reason why the VM cannot run on the host."""
+    at_home = db.get("VM", vm, "resident_on") == host
+    if not host_is_live(db, host):
+        raise Failure("HOST_NOT_LIVE")
+    if not db.get("host", host, "enabled") and not at_home:
+        raise Failure("HOST_DISABLED", host)
+    if cpu:
+        assert_cpu(world, db, vm, host)
+    assert_storage(db, vm, host)
+    assert_networks(db, vm, host)
+    if memory and not at_home:
+        need, free = vm_need(db, vm), free_memory(db, host)
+        if need > free:
+            raise Failure("HOST_NOT_ENOUGH_FREE_MEMORY", str(need), str(free))
+    node = world.node_of_host(db, host)
+    vcpus = db.get("VM", vm, "VCPUs_at_startup")
+    if vcpus > node.cpus:
+        raise Failure("HOST_NOT_ENOUGH_PCPUS", str(vcpus), str(node.cpus))
+
+
+def assert_cpu(world: "World", db: Database, vm: str, host: str) -> None:
+    """Raise VM_INCOMPATIBLE_WITH_THIS_HOST for a running VM and a CPU of another maker."""
+    vendor = db.get("VM", vm, "last_boot_CPU_flags").get("vendor")
+    if db.get("VM", vm, "power_state") != "Halted" and vendor not in (
+            None, world.node_of_host(db, host).cpu_vendor):
+        raise Failure("VM_INCOMPATIBLE_WITH_THIS_HOST", vm, host, "VM last booted on a CPU of another vendor")
+
+
+def assert_storage(db: Database, vm: str, host: str) -> None:
+    """Raise VM_REQUIRES_SR unless every disk's repository is attached on the host."""
+    attached = {db.get("PBD", pbd, "SR") for pbd in db.get("host", host, "PBDs")
+                if db.get("PBD", pbd, "currently_attached")}
+    for vbd in db.get("VM", vm, "VBDs"):
+        disk = db.get("VBD", vbd, "VDI")
+        if disk != NULL and db.has("VDI", disk) and db.get("VDI", disk, "SR") not in attached:
+            raise Failure("VM_REQUIRES_SR", vm, db.get("VDI", disk, "SR"))
+
+
+def assert_networks(db: Database, vm: str, host: str) -> None:
+    """Raise VM_REQUIRES_NETWORK unless the host is on every network that has any interface at all."""
+    here = {db.get("PIF", pif, "network") for pif in db.get("host", host, "PIFs")}
+    for vif in db.get("VM", vm, "VIFs"):
+        network = db.get("VIF", vif, "network")
+        if network not in here and db.get("network", network, "PIFs"):
+            raise Failure("VM_REQUIRES_NETWORK", vm, network)
+
+
+def assert_can_move(db: Database, vm: str, *, force: bool = False) -> None:
+    """Raise why xapi would refuse the operation pool_migrate on this VM, wherever to."""
+    blocked = db.get("VM", vm, "blocked_operations")
+    if "pool_migrate" in blocked:
+        raise Failure("OPERATION_BLOCKED", vm, blocked["pool_migrate"])
+    if db.get("VM", vm, "is_a_template"):
+        raise Failure("VM_IS_TEMPLATE", vm)
+    if db.get("VM", vm, "is_control_domain"):
+        raise Failure("OPERATION_NOT_ALLOWED", "This operation is not allowed on a control domain")
+    assert_power(db, vm, "Running")
+    blockers = db.get("VM", vm, "_blockers") or ()
+    for name, code in BLOCKER_CODES:
+        if name in blockers and not (force and name == "no_tools"):
+            raise Failure(code, vm)
+
+
+def assert_power(db: Database, vm: str, *states: str) -> None:
+    """Raise VM_BAD_POWER_STATE, with lower-case states, unless the VM is in one of these."""
+    actual = db.get("VM", vm, "power_state")
+    if actual not in states:
+        raise Failure("VM_BAD_POWER_STATE", vm, "; ".join(states).lower(), actual.lower())
+
+
+def possible_hosts(world: "World", db: Database, vm: str) -> list[str]:
+    """Return the hosts that could take the VM, its own included."""
+    hosts = []
+    for host in db.refs("host"):
+        try:
+            assert_can_boot(world, db, vm, host, cpu=False)
+        except Failure:
+            continue
+        hosts.append(host)
+    return hosts

@@ -1,0 +1,143 @@
+"""The other calls of the class pool: eject, master change, flags."""
+
+from typing import TYPE_CHECKING
+
+from agent.simulator import build, hosts, timing, workers
+from agent.simulator.call import LATER
+from agent.simulator.derived import host_is_live
+from agent.simulator.failure import Failure
+from agent.simulator.table import NULL
+
+if TYPE_CHECKING:
+    from agent.simulator.call import Call
+    from agent.simulator.world import World
+
+
+def eject(call: "Call", host: str) -> object:
+    """Take a member out; its local storage is wiped and it comes back as a fresh pool of one."""
+    world, db = call.world, call.db
+    node = world.node_of_host(db, host)
+    if node is call.node:
+        raise Failure("INTERNAL_ERROR", "Xapi_pool.Cannot_eject_master")
+    if not host_is_live(db, host):
+        raise Failure("HOST_OFFLINE", host)
+    if node.power != "up":
+        raise Failure("CANNOT_CONTACT_HOST", host)
+    if any(db.get("pool", pool, "ha_enabled") for pool in db.refs("pool")):
+        raise Failure("HA_IS_ENABLED")
+    for vm in db.get("host", host, "resident_VMs"):
+        if not db.get("VM", vm, "is_control_domain"):
+            raise Failure("OPERATION_NOT_ALLOWED", "VM resident on host")
+    task = call.defer(cancellable=True)
+    db.set("task", task, resident_on=host)
+    for pool in db.refs("pool"):
+        workers.set_operation(world, call.node.pool, "pool", pool, task, "eject")
+    world.later(timing.EJECT_RETURNS, "eject.returned", address=node.address, pool=call.node.pool, task=task)
+    return LATER
+
+
+def ejected(world: "World", address: str, pool: int, task: str) -> None:
+    """The master has forgotten the host; the host itself does not show it yet."""
+    node, db = world.nodes[address], world.pools[pool]
+    host = db.by_uuid("host", node.uuid)
+    if host:
+        hosts.forget(world, pool, host)
+    for ref in db.refs("pool"):
+        workers.set_operation(world, pool, "pool", ref, task, "")
+        if db.has("task", task):
+            db.set("task", task, resident_on=db.get("pool", ref, "master"))
+    world.finish_task(pool, task)
+    world.later(timing.EJECT_GONE - timing.EJECT_RETURNS, "eject.gone", address=address)
+    world.later(timing.EJECT_BACK - timing.EJECT_RETURNS, "eject.back", address=address)
+
+
+def eject_gone(world: "World", address: str) -> None:
+    """The ejected machine restarts."""
+    node = world.nodes[address]
+    node.go_down()
+    node.pool = 0
+
+
+def eject_back(world: "World", address: str) -> None:
+    """The ejected machine answers as freshly installed: own password, no TLS verification, empty storage."""
+    node = world.nodes[address]
+    node.password, node.tls_verification, node.auto_enable = node.own_password, False, True
+    node.started_at = node.booted_at = world.now
+    node.local_sr_uuid, node.pif_uuid = world.new_uuid(), world.new_uuid()
+    for key in ("starting", "until_reboot", "ha", "bonds", "vlans", "shared_sr"):
+        node.facts.pop(key, None)
+    build.install(world, node)
+
+
+def sync_database(_call: "Call") -> None:
+    """Flush the database to every member; ours is always whole."""
+
+
+def enable_tls_verification(call: "Call") -> None:
+    """Verify certificates inside the pool from now on."""
+    for node in call.world.members(call.node.pool):
+        node.tls_verification = True
+    for cls in ("pool", "host"):
+        for ref in call.db.refs(cls):
+            call.db.set(cls, ref, tls_verification_enabled=True)
+
+
+def designate_new_master(call: "Call", host: str) -> object:
+    """Make another member the master; what is written in the ten seconds after its success is lost."""
+    world, db = call.world, call.db
+    if db.get("pool", db.refs("pool")[0], "master") == host:
+        return None
+    if not host_is_live(db, host):
+        raise Failure("HOST_OFFLINE", host)
+    node = world.node_of_host(db, host)
+    for member in world.members(call.node.pool):
+        if member.power != "up":
+            raise Failure("CANNOT_CONTACT_HOST", world.host_of(member))
+    world.later(timing.DESIGNATE_RETURNS, "designate.agreed", address=node.address, pool=call.node.pool,
+                task=call.defer())
+    return LATER
+
+
+def agreed(world: "World", address: str, pool: int, task: str) -> None:
+    """All members agreed; the old master does not show it for ten seconds, and then forgets them."""
+    world.finish_task(pool, task)
+    world.later(timing.DESIGNATE_GONE - timing.DESIGNATE_RETURNS, "designate.gone", address=address, pool=pool,
+                kept=world.pools[pool].copy_state())
+
+
+def designate_gone(world: "World", address: str, pool: int, kept: dict[str, object]) -> None:
+    """Every member restarts; the database is what it was at the agreement."""
+    db = world.pools[pool]
+    db.restore(kept)
+    hosts.forget_calls(world, pool)
+    new = world.nodes[address]
+    for node in world.members(pool):
+        was_master = node.is_master
+        node.go_down()
+        if node is not new:
+            node.master = address
+        if was_master:
+            host = world.host_of(node)
+            db.set("host", host, enabled=False)
+            db.set("host_metrics", db.get("host", host, "metrics"), live=False)
+            delay = timing.DESIGNATE_LIVE - timing.DESIGNATE_GONE
+            world.later(delay, "host.started", address=node.address)
+            world.later(delay + 0.5, "host.enabled", address=node.address)
+    new.master = ""
+    for ref in db.refs("pool"):
+        db.set("pool", ref, master=db.by_uuid("host", new.uuid) or NULL)
+    world.later(timing.DESIGNATE_SWITCHED - timing.DESIGNATE_GONE, "designate.back", pool=pool)
+
+
+def designate_back(world: "World", pool: int) -> None:
+    """Every member answers in its new role."""
+    for node in world.members(pool):
+        if node.power == "down":
+            node.power = "up"
+
+
+CALLS = {"pool.eject": eject, "pool.sync_database": sync_database,
+         "pool.enable_tls_verification": enable_tls_verification,
+         "pool.designate_new_master": designate_new_master}
+STEPS = {"eject.returned": ejected, "eject.gone": eject_gone, "eject.back": eject_back,
+         "designate.agreed": agreed, "designate.gone": designate_gone, "designate.back": designate_back}

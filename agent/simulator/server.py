@@ -1,0 +1,195 @@
+"""HTTP/1.1 for many loopback addresses at once: one accepting thread, one thread per connection.
+
+Knows requests and replies as bytes; what they mean is for the function handed in.
+"""
+
+import html
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+BACKLOG = 256  # 5, Python's default, made connections fail under 20 parallel calls
+BODY_LIMIT = 300 * 1024  # xapi's http_limit_max_rpc_size
+HEADER_LIMIT = 64 * 1024
+REASONS = {200: "OK", 403: "Forbidden", 500: "Internal Error", 501: "Method Not Implemented"}
+
+
+class Hangup(Exception):
+    """The connection is to be closed without an answer."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came."""
+
+    address: str  # the local address that was called
+    incarnation: int  # of the machine when the connection was accepted
+    method: str
+    path: str
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Response:
+    """What to send back."""
+
+    status: int
+    content_type: str
+    body: bytes
+    close: bool = False
+
+
+def error_page(status: int, text: str) -> Response:
+    """Return an HTML page as xapi writes it, after which the connection is closed."""
+    title = "HTTP 500 internal server error" if status == 500 else f"HTTP {status} {REASONS[status].lower()}"
+    body = f"<html><body><h1>{title}</h1><h1> Additional information </h1>{html.escape(text)}</body></html>"
+    return Response(status, "text/html", body.encode("utf-8"), close=True)
+
+
+class Server:
+    """Listeners, one for each address, all on one port."""
+
+    def __init__(self, listeners: dict[str, socket.socket], answer: Callable[[Request], Response],
+                 incarnation_of: Callable[[str], int]) -> None:
+        self._listeners, self._answer, self._incarnation_of = listeners, answer, incarnation_of
+        self._connections: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._wake, self._waker = socket.socketpair()
+        self._thread = threading.Thread(target=self._accept, name="simulator-accept", daemon=True)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Close everything; connections end unanswered."""
+        with self._lock:
+            self._stopping = True
+            connections = list(self._connections)
+        self._waker.send(b"x")
+        self._thread.join()
+        for connection in connections:
+            hang_up(connection)
+        for one in (*self._listeners.values(), self._wake, self._waker):
+            one.close()
+
+    def _accept(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake, selectors.EVENT_READ)
+            for address, listener in self._listeners.items():
+                listener.setblocking(False)
+                selector.register(listener, selectors.EVENT_READ, address)
+            while not self._stopping:
+                for key, _events in selector.select():
+                    if key.data is not None:
+                        self._accept_one(key.data)
+
+    def _accept_one(self, address: str) -> None:
+        try:
+            connection, _peer = self._listeners[address].accept()
+        except OSError:
+            return  # the client was faster in leaving
+        connection.setblocking(True)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with self._lock:
+            if self._stopping:
+                connection.close()
+                return
+            self._connections.add(connection)
+        threading.Thread(target=self._serve, args=(connection, address), name=f"simulator-{address}",
+                         daemon=True).start()
+
+    def _serve(self, connection: socket.socket, address: str) -> None:
+        incarnation = self._incarnation_of(address)
+        try:
+            with connection.makefile("rb", buffering=65536) as stream:
+                while self._serve_one(connection, stream, address, incarnation):
+                    pass
+        except (OSError, Hangup, ValueError):
+            pass  # the client went away, or is to be left without an answer
+        finally:
+            with self._lock:
+                self._connections.discard(connection)
+            connection.close()
+
+    def _serve_one(self, connection: socket.socket, stream: "socket.SocketIO | object", address: str,
+                   incarnation: int) -> bool:
+        line = _line(stream)
+        if not line:
+            return False
+        method, path, version = line.split(" ", 2)
+        headers: dict[str, str] = {}
+        while text := _line(stream):
+            name, _, value = text.partition(":")
+            headers[name.strip().lower()] = value.strip()
+        response = self._respond(stream, method, path, headers, address, incarnation)
+        asked = headers.get("connection", "").lower()
+        keep = not response.close and asked != "close" and (version != "HTTP/1.0" or asked == "keep-alive")
+        head = (f"HTTP/1.{0 if version == 'HTTP/1.0' else 1} {response.status} {REASONS[response.status]}\r\n"
+                f"content-length: {len(response.body)}\r\nconnection: {'keep-alive' if keep else 'close'}\r\n"
+                f"cache-control: no-cache, no-store\r\ncontent-type: {response.content_type}\r\n"
+                "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Headers: X-Requested-With\r\n\r\n")
+        connection.sendall(head.encode("ascii") + (b"" if method == "HEAD" else response.body))
+        return keep
+
+    def _respond(self, stream: object, method: str, path: str, headers: dict[str, str], address: str,
+                 incarnation: int) -> Response:
+        if method == "OPTIONS":
+            return Response(200, "text/html", b"")
+        if method == "HEAD":
+            return error_page(501, "method HEAD not implemented")
+        if method != "POST":
+            return error_page(403, "forbidden")
+        if not headers.get("content-length", "").isdigit():
+            return error_page(500, "We require a content-length: HTTP header")
+        length = int(headers["content-length"])
+        if length > BODY_LIMIT:
+            return error_page(500, "Http_svr.Client_requested_size_over_limit")
+        body: bytes = stream.read(length)  # type: ignore[attr-defined]
+        if len(body) < length:
+            raise Hangup
+        return self._answer(Request(address, incarnation, method, path, headers, body))
+
+
+def _line(stream: object) -> str:
+    text: bytes = stream.readline(HEADER_LIMIT)  # type: ignore[attr-defined]
+    return text.decode("latin-1").rstrip("\r\n")
+
+
+def hang_up(connection: socket.socket) -> None:
+    """End a connection that another thread may be reading."""
+    try:
+        connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it is closed already
+
+
+def listen(addresses: list[str], port: int) -> dict[str, socket.socket]:
+    """Return a listener for each address, all on one port; 0 takes one that is free on all of them.
+
+    Raises OSError when an address or the port is taken.
+    """
+    attempts = 1 if port else 20
+    for attempt in range(attempts):
+        listeners: dict[str, socket.socket] = {}
+        wanted = port
+        try:
+            for address in addresses:
+                listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                listeners[address] = listener
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind((address, wanted))
+                listener.listen(BACKLOG)
+                wanted = listener.getsockname()[1]
+        except OSError:
+            for listener in listeners.values():
+                listener.close()
+            if attempt == attempts - 1:
+                raise
+        else:
+            return listeners
+    raise OSError("no attempt was made")

@@ -1,0 +1,251 @@
+"""The skin around a World: HTTP, the wall clock, a thread that wakes when something is due, a state file.
+
+One lock guards the world; calls that wait do so on its condition. With nothing due nothing runs.
+"""
+
+import json
+import os
+import random
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from agent.simulator import build, wire_json, wire_xml
+from agent.simulator.call import CallRecord, Waiting
+from agent.simulator.events import EventWait
+from agent.simulator.failure import Dropped, Failure, WorldError
+from agent.simulator.server import Hangup, Request, Response, Server, error_page, listen
+from agent.simulator.spec import WorldSpec, default_spec
+from agent.simulator.state import load_world, save_world
+from agent.simulator.world import World
+
+DEFAULT_PASSWORD = "corral-sim"
+BLOCKS = range(20, 120)  # 127.<block>.0.1 and on; the first that is free is taken
+SAVE_DELAY_S = 0.2
+EVENT_BATCH_S = 0.05  # xapi waits so long for more to tell
+EVENT_EMPTY_S = 0.56  # seen: an empty reply comes that much after the time-out
+
+
+class WallClock:
+    """The real time, for a simulator of its own."""
+
+    def now(self) -> float:
+        """Return seconds since 1970."""
+        return time.time()
+
+
+class ScaledClock:
+    """Simulated time: begins at `start` and runs `speed` times as fast as the wall's."""
+
+    def __init__(self, clock: Any, speed: float, start: float | None = None) -> None:
+        self._clock, self.speed, self._origin = clock, speed, clock.now()
+        self._start = self._origin if start is None else start
+
+    def now(self) -> float:
+        """Return simulated seconds since 1970."""
+        return float(self._start + (self._clock.now() - self._origin) * self.speed)
+
+
+class Simulator:
+    """Simulated hosts that answer XenAPI over HTTP on loopback.
+
+    `clock` is the wall clock (`now()` in seconds); `speed` is simulated seconds per wall second for all
+    that hypervisors do, while clients' event.from time-outs stay wall seconds. `port` 0 takes a free one.
+    With `state_path` the world is kept there and, if the file exists, goes on from it; the spec is then
+    not looked at.
+    """
+
+    def __init__(self, spec: WorldSpec | None = None, *, clock: Any = None, speed: float = 1.0, seed: int = 0,
+                 port: int = 0, state_path: Path | None = None, password: str = DEFAULT_PASSWORD) -> None:
+        if speed <= 0:
+            raise WorldError("the speed must be more than 0")
+        self._clock, self._speed, self._state_path = clock or WallClock(), speed, state_path
+        self._changed = threading.Condition()
+        self._stopping = False
+        self._seen = self._saved = (0, 0)
+        self.world, self._listeners = self._open(spec or default_spec(seed=seed), seed, port, password)
+        self.port: int = next(iter(self._listeners.values())).getsockname()[1]
+        self._server = Server(self._listeners, self._answer, lambda address: self.world.nodes[address].incarnation)
+        self._runner = threading.Thread(target=self._run, name="simulator-runner", daemon=True)
+        self._saver = threading.Thread(target=self._keep_saved, name="simulator-saver", daemon=True)
+
+    # ---- what others use
+    @property
+    def hosts(self) -> list[tuple[str, str]]:
+        """Return (name, URL) of each host."""
+        return [(node.name, f"http://{node.address}:{self.port}") for node in self.world.nodes.values()]
+
+    @property
+    def login(self) -> tuple[str, str]:
+        """Return the user and password of the first host."""
+        return "root", next(iter(self.world.nodes.values())).password
+
+    @property
+    def lock(self) -> threading.Condition:
+        """Return the lock to hold while reading or changing `world` from outside."""
+        return self._changed
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._server.start()
+        self._runner.start()
+        if self._state_path:
+            self._saver.start()
+
+    def stop(self) -> None:
+        """End; the state file, if any, holds the last moment."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        self._server.stop()
+        self._runner.join()
+        if self._state_path:
+            self._saver.join()
+            self._save()
+
+    # ---- beginning
+    def _open(self, spec: WorldSpec, seed: int, port: int,
+              password: str) -> tuple[World, dict[str, socket.socket]]:
+        if self._state_path and self._state_path.exists():
+            return self._reopen(self._state_path, port)
+        world = World(ScaledClock(self._clock, self._speed), seed)
+        addresses, listeners = self._take_addresses([host.address for host in spec.hosts], port)
+        build.build(world, spec, addresses, password)
+        return world, listeners
+
+    def _reopen(self, path: Path, port: int) -> tuple[World, dict[str, socket.socket]]:
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+            world = load_world(state, ScaledClock(self._clock, self._speed, float(state["now"])))
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise WorldError(f"cannot go on from {path}: {exc}") from exc
+        addresses = list(world.nodes)
+        try:
+            return world, listen(addresses, port or int(state.get("port", 0)))
+        except OSError:
+            if port:
+                raise
+            return world, listen(addresses, 0)
+
+    @staticmethod
+    def _take_addresses(wanted: list[str], port: int) -> tuple[list[str], dict[str, socket.socket]]:
+        for block in BLOCKS:
+            free = (f"127.{block}.{number // 250}.{number % 250 + 1}" for number in range(10000))
+            given = set(wanted)
+            addresses = [address or next(one for one in free if one not in given) for address in wanted]
+            try:
+                return addresses, listen(addresses, port)
+            except OSError:
+                if all(wanted) or block == BLOCKS[-1]:
+                    raise
+        raise OSError("no block of addresses is free")
+
+    # ---- threads
+    def _run(self) -> None:
+        with self._changed:
+            while not self._stopping:
+                self.world.advance()
+                self._tell()
+                due = self.world.next_due()
+                self._changed.wait(None if due is None else max(0.0, due - self.world.clock.now()) / self._speed)
+
+    def _keep_saved(self) -> None:
+        def is_due() -> bool:
+            return self._stopping or self.world.version() != self._saved
+
+        while not self._stopping:
+            with self._changed:
+                self._changed.wait_for(is_due)
+                self._changed.wait_for(lambda: self._stopping, SAVE_DELAY_S)
+            self._save()
+
+    def _save(self) -> None:
+        if self._state_path is None:
+            return
+        with self._changed:
+            self._saved = self.world.version()
+            text = json.dumps({**save_world(self.world), "port": self.port})
+        draft = self._state_path.with_name(f".{self._state_path.name}.{random.getrandbits(32):08x}")
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, self._state_path)
+
+    def _tell(self) -> None:
+        version = self.world.version()
+        if version != self._seen:
+            self._seen = version
+            self._changed.notify_all()
+
+    # ---- requests
+    def _answer(self, request: Request) -> Response:
+        try:
+            if request.path.split("?")[0] == "/jsonrpc":
+                return self._answer_json(request)
+            method, params = wire_xml.decode_call(request.body)
+        except wire_xml.BadRequest as exc:
+            return error_page(500, str(exc))
+        try:
+            body = wire_xml.encode_success(self._perform(request, method, params))
+        except Failure as failure:
+            body = wire_xml.encode_failure(failure.description)
+        return Response(200, "text/xml", body)
+
+    def _answer_json(self, request: Request) -> Response:
+        method, params, envelope = wire_json.decode_call(request.body)
+        try:
+            body = wire_json.encode_success(self._perform(request, method, params), envelope)
+        except Failure as failure:
+            body = wire_json.encode_failure(failure.description, envelope)
+        return Response(200, "application/json", body)
+
+    def _perform(self, request: Request, method: str, params: list[Any]) -> Any:
+        record: CallRecord | None = None
+        with self._changed:
+            try:
+                if self.world.nodes[request.address].incarnation != request.incarnation:
+                    raise Dropped
+                result = self.world.call(request.address, method, params, request.headers)
+                record = self.world.calls[-1]
+                self._tell()
+                if not hasattr(result, "poll"):
+                    return result
+                value = self._awaited(result)
+                record.result = "Success"
+                return value
+            except Failure as failure:
+                if record is not None:
+                    record.result = failure.code
+                self._tell()
+                raise
+            except Dropped as exc:
+                if record is not None:
+                    record.result = "dropped"
+                self._tell()
+                raise Hangup from exc
+
+    def _awaited(self, waiting: Waiting) -> Any:
+        if isinstance(waiting, EventWait):
+            return self._awaited_events(waiting)
+        result: list[Any] = []
+
+        def done() -> bool:
+            ended, value = waiting.poll(self.world)
+            result.append(value)
+            return ended or self._stopping
+
+        self._changed.wait_for(done)
+        if self._stopping:
+            raise Dropped
+        return result[-1]
+
+    def _awaited_events(self, waiting: EventWait) -> Any:
+        def ready() -> bool:
+            return self._stopping or waiting.poll(self.world)[0]
+
+        blocks = waiting.timeout_s > 0 and not ready()
+        if blocks and self._changed.wait_for(ready, waiting.timeout_s + EVENT_EMPTY_S):
+            self._changed.wait_for(lambda: self._stopping, EVENT_BATCH_S)
+        if self._stopping:
+            raise Dropped
+        return waiting.batch(self.world)

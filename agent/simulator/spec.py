@@ -1,0 +1,246 @@
+"""The description of a world: what a world file may say, checked, with a message that names the place.
+
+Knows YAML and sizes; builds nothing.
+"""
+
+import random
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agent.simulator.failure import WorldError
+
+MIB, GIB = 1024**2, 1024**3
+UNITS = {"": 1, "KIB": 1024, "MIB": MIB, "GIB": GIB, "TIB": 1024 * GIB, "MB": 10**6, "GB": 10**9}
+BLOCKERS = ("pci", "vgpu", "vusb", "sriov", "no_tools", "nomigrate")
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """One machine."""
+
+    name: str
+    address: str = ""  # "" takes the next free one of the block
+    memory: int = 64 * GIB
+    cpus: int = 8
+    cpu_vendor: str = "GenuineIntel"
+    version: str = "24.16.0"
+    platform_version: str = "3.4.0"
+    link: int = 600 * 10**6  # bytes/s for all migrations together
+    local_storage: int = 200 * GIB
+    nics: tuple[str, ...] = ("eth0", "eth1")
+    password: str = ""  # "" takes the simulator's
+    reboot_s: float = 120.0
+    tls_verification: bool = False
+    ha: bool = False
+    bonds: bool = False
+    vlans: bool = False
+    shared_sr: bool = False
+
+
+@dataclass(frozen=True)
+class PoolSpec:
+    """Hosts that are a pool from the start; the first is the master."""
+
+    hosts: tuple[str, ...]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class StorageSpec:
+    """A shared storage repository of one host's pool."""
+
+    name: str
+    pool: str  # a host of that pool
+    type: str = "nfs"
+    size: int = 2048 * GIB
+    unreachable_from: tuple[str, ...] = ()
+    default: bool = False
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network of one host's pool; with no device it is internal."""
+
+    name: str
+    pool: str
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class VmSpec:
+    """One guest; `host` is where it runs, or any host of its pool when it is halted."""
+
+    name: str
+    host: str
+    memory: int = 2 * GIB
+    memory_min: int = 0  # dynamic minimum; 0 = memory
+    vcpus: int = 2
+    state: str = "halted"
+    domain_type: str = "hvm"
+    disks: tuple[str, ...] = ()  # names of repositories; "local" is the host's own
+    disk_size: int = 20 * GIB
+    networks: tuple[str, ...] = ()
+    dirty_rate: int = -1  # bytes/s; -1 = 1 % of memory
+    working_set: int = -1  # bytes; -1 = 10 % of memory
+    blockers: tuple[str, ...] = ()
+    blocked_operations: dict[str, str] = field(default_factory=dict)
+    group: str = ""  # anti-affinity group
+
+
+@dataclass(frozen=True)
+class WorldSpec:
+    """A whole world."""
+
+    hosts: tuple[HostSpec, ...]
+    pools: tuple[PoolSpec, ...] = ()
+    storage: tuple[StorageSpec, ...] = ()
+    networks: tuple[NetworkSpec, ...] = ()
+    vms: tuple[VmSpec, ...] = ()
+
+
+def default_spec(hosts: int = 4, vms: int = 24, seed: int = 0) -> WorldSpec:
+    """Return hosts h1..hN, each standalone as freshly installed; h1's pool owns a shared repository,
+    the network `pool-wide`, and halted VMs of 1 to 4 GiB on them."""
+    if hosts < 1 or vms < 0:
+        raise WorldError("a world needs at least one host and no negative number of VMs")
+    rng = random.Random(seed)
+    guests = tuple(VmSpec(f"vm{number:0{max(2, len(str(vms)))}d}", "h1", memory=rng.choice((1, 2, 3, 4)) * GIB,
+                          vcpus=rng.choice((1, 2)), disks=("shared",), networks=("pool-wide",))
+                   for number in range(1, vms + 1))
+    return WorldSpec(tuple(HostSpec(f"h{number}") for number in range(1, hosts + 1)),
+                     storage=(StorageSpec("shared", "h1", default=True),),
+                     networks=(NetworkSpec("pool-wide", "h1", "eth1"),), vms=guests)
+
+
+def load_spec(path: Path) -> WorldSpec:
+    """Read a world file; raises WorldError with the file's name and the place."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise WorldError(f"cannot read {path}: {exc.strerror}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise WorldError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
+    try:
+        return parse_spec(data)
+    except WorldError as exc:
+        raise WorldError(f"{path}: {exc}") from exc
+
+
+def parse_spec(data: Any) -> WorldSpec:
+    """Turn the YAML value into a checked spec; raises WorldError."""
+    if not isinstance(data, dict):
+        raise WorldError("a world is a mapping with at least `hosts`")
+    kinds: dict[str, type] = {"hosts": HostSpec, "pools": PoolSpec, "storage": StorageSpec,
+                              "networks": NetworkSpec, "vms": VmSpec}
+    unknown = sorted(set(data) - set(kinds))
+    if unknown:
+        raise WorldError(f"unknown key {unknown[0]!r}; a world has {', '.join(kinds)}")
+    parts: dict[str, Any] = {}
+    for key, kind in kinds.items():
+        entries = data.get(key) or []
+        if not isinstance(entries, list):
+            raise WorldError(f"{key}: a list is expected")
+        parts[key] = tuple(_entry(kind, f"{key}[{index}]", entry) for index, entry in enumerate(entries))
+    spec = WorldSpec(**parts)
+    check_spec(spec)
+    return spec
+
+
+def _entry(kind: type, place: str, entry: Any) -> Any:
+    if not isinstance(entry, dict):
+        raise WorldError(f"{place}: a mapping is expected")
+    known = {one.name: one for one in fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in entry.items():
+        if key not in known:
+            raise WorldError(f"{place}: unknown key {key!r}; known are {', '.join(known)}")
+        values[key] = _value(f"{place}.{key}", str(known[key].type), value)
+    missing = [name for name, one in known.items()
+               if name not in values and repr(one.default).startswith("<dataclasses._MISSING")
+               and repr(one.default_factory).startswith("<dataclasses._MISSING")]
+    if missing:
+        raise WorldError(f"{place}: {missing[0]!r} is missing")
+    return kind(**values)
+
+
+def _value(place: str, kind: str, value: Any) -> Any:
+    if "tuple" in kind:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise WorldError(f"{place}: a list of names is expected")
+        return tuple(value)
+    if "dict" in kind:
+        if not isinstance(value, dict):
+            raise WorldError(f"{place}: a mapping is expected")
+        return {str(key): str(item) for key, item in value.items()}
+    if "bool" in kind:
+        if not isinstance(value, bool):
+            raise WorldError(f"{place}: true or false is expected, not {value!r}")
+        return value
+    if "float" in kind:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise WorldError(f"{place}: a number is expected, not {value!r}")
+        return float(value)
+    if "int" in kind:
+        return size_of(place, value)
+    if not isinstance(value, str):
+        raise WorldError(f"{place}: text is expected, not {value!r}")
+    return value
+
+
+def size_of(place: str, value: Any) -> int:
+    """Return a number as it is, or "64 GiB" in bytes; raises WorldError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)(?:/s)?\s*", str(value))
+    if not match or match[2].upper() not in UNITS:
+        raise WorldError(f"{place}: a size like `64 GiB` is expected, not {value!r}")
+    return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+def check_spec(spec: WorldSpec) -> None:
+    """Raise WorldError for names that are doubled or point nowhere."""
+    if not spec.hosts:
+        raise WorldError("hosts: at least one host is needed")
+    hosts = _distinct("hosts", [host.name for host in spec.hosts])
+    _distinct("hosts address", [host.address for host in spec.hosts if host.address])
+    for index, host in enumerate(spec.hosts):
+        if host.address and not re.fullmatch(r"127(\.\d{1,3}){3}", host.address):
+            raise WorldError(f"hosts[{index}].address: {host.address} is not a loopback address (127.x.y.z)")
+    _distinct("pools hosts", [name for pool in spec.pools for name in pool.hosts])
+    places = [(f"pools[{i}].hosts", name) for i, pool in enumerate(spec.pools) for name in pool.hosts]
+    places += [(f"storage[{i}].pool", one.pool) for i, one in enumerate(spec.storage)]
+    places += [(f"storage[{i}].unreachable_from", name) for i, one in enumerate(spec.storage)
+               for name in one.unreachable_from]
+    places += [(f"networks[{i}].pool", one.pool) for i, one in enumerate(spec.networks)]
+    places += [(f"vms[{i}].host", one.host) for i, one in enumerate(spec.vms)]
+    for place, name in places:
+        if name not in hosts:
+            raise WorldError(f"{place}: there is no host {name!r}")
+    storage = {one.name for one in spec.storage} | {"local"}
+    networks = {one.name for one in spec.networks} | {"management"}
+    for index, vm in enumerate(spec.vms):
+        _check_vm(f"vms[{index}]", vm, storage, networks)
+
+
+def _check_vm(place: str, vm: VmSpec, storage: set[str], networks: set[str]) -> None:
+    checks = [("disks", set(vm.disks) - storage), ("networks", set(vm.networks) - networks),
+              ("blockers", set(vm.blockers) - set(BLOCKERS)), ("state", {vm.state} - {"halted", "running"}),
+              ("domain_type", {vm.domain_type} - {"hvm", "pv", "pv_in_pvh", "pvh"})]
+    for key, wrong in checks:
+        if wrong:
+            raise WorldError(f"{place}.{key}: {min(wrong)!r} is not known here")
+    if vm.memory_min > vm.memory:
+        raise WorldError(f"{place}.memory_min: more than memory")
+
+
+def _distinct(place: str, names: list[str]) -> set[str]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise WorldError(f"{place}: {name!r} stands there twice")
+        seen.add(name)
+    return seen

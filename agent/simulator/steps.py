@@ -1,0 +1,21 @@
+"""The two indexes of behaviour: which function serves a call, which does a step of the agenda."""
+
+from collections.abc import Callable
+from typing import Any
+
+from agent.simulator import evacuations, events, hosts, joins, migrations, pools, sessions, vms
+from agent.simulator.timing import TASK_KEPT, TASKS_KEPT
+
+MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations)
+
+
+def tick(_world: Any) -> None:
+    """Do nothing: whoever waits for this moment looks again."""
+
+
+CALLS: dict[str, Callable[..., Any]] = {
+    name: function for module in MODULES for name, function in getattr(module, "CALLS", {}).items()}
+STEPS: dict[str, Callable[..., Any]] = {"tick": tick} | {
+    name: function for module in MODULES for name, function in getattr(module, "STEPS", {}).items()}
+
+__all__ = ["CALLS", "STEPS", "TASKS_KEPT", "TASK_KEPT"]

@@ -1,0 +1,260 @@
+"""Calls of the classes VM and VM_group, except migration."""
+
+from typing import TYPE_CHECKING, Any
+
+from agent.simulator import build, timing, workers
+from agent.simulator.arguments import converted
+from agent.simulator.call import LATER
+from agent.simulator.database import Row
+from agent.simulator.failure import Failure
+from agent.simulator.memory import free_memory, vm_overhead
+from agent.simulator.placement import assert_can_boot, assert_power, possible_hosts
+from agent.simulator.table import NULL
+
+if TYPE_CHECKING:
+    from agent.simulator.call import Call
+    from agent.simulator.world import World
+
+
+# ---- records
+def create(call: "Call", args: dict[str, Any]) -> str:
+    """Add a VM record; it has no disks yet."""
+    info = call.world.table.classes["VM"]
+    fields: Row = {name: converted(info.fields[name].type, value) for name, value in args.items()
+                   if name in info.fields and info.fields[name].access in ("rw", "ctor")}
+    fields.pop("power_state", None)
+    return build.new_guest(call.world, call.db, fields)
+
+
+def clone(call: "Call", vm: str, new_name: str) -> str:
+    """Copy a halted VM with its disks."""
+    db = call.db
+    assert_power(db, vm, "Halted", "Suspended")
+    row = {name: value for name, value in db.rows["VM"][vm].items()
+           if name not in ("uuid", "metrics", "current_operations", "groups")}
+    copy = build.new_guest(call.world, db, {**row, "name_label": new_name, "is_a_template": False})
+    for cls in ("VBD", "VIF"):
+        for child in db.get("VM", vm, f"{cls}s"):
+            fields = {**db.rows[cls][child], "VM": copy, "uuid": ""}
+            disk = fields.get("VDI", NULL)
+            if cls == "VBD" and disk != NULL:
+                fields["VDI"] = db.add("VDI", {**db.rows["VDI"][disk], "uuid": "", "snapshot_of": NULL})
+            db.add(cls, fields)
+    return copy
+
+
+def destroy(call: "Call", vm: str) -> None:
+    """Remove a halted VM's record, its devices, not its disks."""
+    db = call.db
+    workers.assert_free(call, vm)
+    if db.get("VM", vm, "is_control_domain"):
+        raise Failure("OPERATION_NOT_ALLOWED", "This operation is not allowed on a control domain")
+    assert_power(db, vm, "Halted")
+    for cls in ("VBD", "VIF"):
+        for child in db.get("VM", vm, f"{cls}s"):
+            db.delete(cls, child)
+    db.delete("VM_metrics", db.get("VM", vm, "metrics"))
+    db.delete("VM", vm)
+
+
+def set_groups(call: "Call", vm: str, value: list[str]) -> None:
+    """Put the VM into at most one group."""
+    if len(value) > 1:
+        raise Failure("TOO_MANY_GROUPS")
+    call.db.set("VM", vm, groups=value)
+
+
+def create_group(call: "Call", args: dict[str, Any]) -> str:
+    """Add a VM group."""
+    fields = call.world.table.classes["VM_group"].fields
+    return call.db.add("VM_group", {name: value for name, value in args.items()
+                                    if name in fields and fields[name].access in ("rw", "ctor")})
+
+
+def destroy_group(call: "Call", group: str) -> None:
+    """Remove a VM group; its members stay."""
+    for vm in call.db.get("VM_group", group, "VMs"):
+        call.db.set("VM", vm, groups=[])
+    call.db.delete("VM_group", group)
+
+
+# ---- questions
+def can_boot_here(call: "Call", vm: str, host: str) -> None:
+    """Raise why the VM cannot run on the host."""
+    assert_can_boot(call.world, call.db, vm, host)
+
+
+def get_possible_hosts(call: "Call", vm: str) -> list[str]:
+    """Return the hosts that could take the VM."""
+    return possible_hosts(call.world, call.db, vm)
+
+
+def compute_memory_overhead(call: "Call", vm: str) -> int:
+    """Return the overhead in bytes."""
+    return vm_overhead(call.db, vm)
+
+
+# ---- power
+def start(call: "Call", vm: str, start_paused: bool, force: bool) -> object:
+    """Start the VM on the best host: its affinity, else the one with the most free memory."""
+    _assert_startable(call, vm, "Halted", start_paused)
+    return start_on(call, vm, _best_host(call, vm), start_paused, force, operation="start")
+
+
+def start_on(call: "Call", vm: str, host: str, start_paused: bool, _force: bool, *,
+             operation: str = "start_on") -> object:
+    """Start the VM on a host."""
+    _assert_startable(call, vm, "Halted", start_paused)
+    return _to_host(call, vm, host, operation, "vm_start", timing.VM_START)
+
+
+def resume(call: "Call", vm: str, start_paused: bool, force: bool) -> object:
+    """Resume a suspended VM on the best host."""
+    _assert_startable(call, vm, "Suspended", start_paused)
+    return resume_on(call, vm, _best_host(call, vm), start_paused, force, operation="resume")
+
+
+def resume_on(call: "Call", vm: str, host: str, start_paused: bool, _force: bool, *,
+              operation: str = "resume_on") -> object:
+    """Resume a suspended VM on a host."""
+    _assert_startable(call, vm, "Suspended", start_paused)
+    takes = call.db.get("VM", vm, "memory_dynamic_max") / timing.VM_SUSPEND_RATE
+    return _to_host(call, vm, host, operation, "vm_resume", takes)
+
+
+def _assert_startable(call: "Call", vm: str, state: str, paused: bool) -> None:
+    workers.assert_free(call, vm)
+    if call.db.get("VM", vm, "is_a_template"):
+        raise Failure("VM_IS_TEMPLATE", vm)
+    assert_power(call.db, vm, state)
+    if paused:
+        raise Failure("NOT_IMPLEMENTED", "start_paused")
+
+
+def _best_host(call: "Call", vm: str) -> str:
+    hosts = possible_hosts(call.world, call.db, vm)
+    if not hosts:
+        raise Failure("NO_HOSTS_AVAILABLE")
+    affinity = str(call.db.get("VM", vm, "affinity"))
+    return affinity if affinity in hosts else max(hosts, key=lambda host: free_memory(call.db, host))
+
+
+def _to_host(call: "Call", vm: str, host: str, operation: str, host_operation: str, seconds: float) -> object:
+    blocked = call.db.get("VM", vm, "blocked_operations")
+    if operation in blocked:
+        raise Failure("OPERATION_BLOCKED", vm, blocked[operation])
+    assert_can_boot(call.world, call.db, vm, host)
+    workers.begin(call, "power", call.world.node_of_host(call.db, host), vm, vm_operation=operation, host=host,
+                  host_operation=host_operation, seconds=seconds, then="run")
+    call.db.set("VM", vm, scheduled_to_be_resident_on=host)
+    return LATER
+
+
+def clean_shutdown(call: "Call", vm: str) -> object:
+    """Ask the guest to stop."""
+    return _at_home(call, vm, "clean_shutdown", timing.VM_CLEAN_SHUTDOWN, "halt", tools=True)
+
+
+def hard_shutdown(call: "Call", vm: str) -> object:
+    """Stop the VM at once; a suspended one loses its image."""
+    if call.db.get("VM", vm, "power_state") == "Suspended":
+        workers.assert_free(call, vm)
+        _drop_image(call, vm)
+        call.db.set("VM", vm, power_state="Halted")
+        return None
+    return _at_home(call, vm, "hard_shutdown", timing.VM_HARD_SHUTDOWN, "halt")
+
+
+def clean_reboot(call: "Call", vm: str) -> object:
+    """Ask the guest to start again."""
+    return _at_home(call, vm, "clean_reboot", timing.VM_REBOOT, "run", tools=True)
+
+
+def hard_reboot(call: "Call", vm: str) -> object:
+    """Start the guest again at once."""
+    return _at_home(call, vm, "hard_reboot", timing.VM_START, "run")
+
+
+def suspend(call: "Call", vm: str) -> object:
+    """Write the VM's memory to the suspend repository."""
+    pool = call.db.refs("pool")[0]
+    repository = call.db.get("VM", vm, "suspend_SR")
+    if repository == NULL:
+        repository = call.db.get("pool", pool, "suspend_image_SR")
+    if repository == NULL:
+        raise Failure("VM_NO_SUSPEND_SR", vm)
+    size = call.db.get("VM", vm, "memory_dynamic_max")
+    return _at_home(call, vm, "suspend", size / timing.VM_SUSPEND_RATE, "suspend", tools=True, image_sr=repository)
+
+
+def _at_home(call: "Call", vm: str, operation: str, seconds: float, then: str, *, tools: bool = False,
+             **more: Any) -> object:
+    db = call.db
+    workers.assert_free(call, vm)
+    if db.get("VM", vm, "is_control_domain"):
+        raise Failure("OPERATION_NOT_ALLOWED", "This operation is not allowed on a control domain")
+    blocked = db.get("VM", vm, "blocked_operations")
+    if operation in blocked:
+        raise Failure("OPERATION_BLOCKED", vm, blocked[operation])
+    assert_power(db, vm, "Running")
+    if tools and "no_tools" in (db.get("VM", vm, "_blockers") or ()):
+        raise Failure("VM_LACKS_FEATURE", vm)
+    host = db.get("VM", vm, "resident_on")
+    workers.begin(call, "power", call.world.node_of_host(db, host), vm, vm_operation=operation, seconds=seconds,
+                  then=then, home=host, **more)
+    return LATER
+
+
+def power_state_reset(call: "Call", vm: str) -> None:
+    """Declare the VM halted, whatever its domain does."""
+    db = call.db
+    db.set("VM", vm, current_operations={})
+    _drop_image(call, vm)
+    build.stop_domain(db, vm)
+
+
+def _drop_image(call: "Call", vm: str) -> None:
+    call.db.delete("VDI", call.db.get("VM", vm, "suspend_VDI"))
+    call.db.set("VM", vm, suspend_VDI=NULL)
+
+
+# ---- steps
+def begin(world: "World", job: str) -> None:
+    """A worker has taken the job."""
+    if job in world.jobs:
+        world.later(world.jobs[job]["seconds"], "power.done", job=job)
+
+
+def done(world: "World", job: str) -> None:
+    """Change the power state and end the operation."""
+    found = world.jobs.get(job)
+    if not found:
+        return
+    db = world.pools[found["pool"]]
+    vm, host = found["vm"], found["host"] if found["host"] != NULL else found.get("home", NULL)
+    if db.has("VM", vm) and db.has("host", host):
+        if found["then"] == "run":
+            db.delete("VDI", db.get("VM", vm, "suspend_VDI"))
+            db.delete("VM_guest_metrics", db.get("VM", vm, "guest_metrics"))
+            db.set("VM", vm, suspend_VDI=NULL)
+            build.start_domain(world, db, vm, host)
+        elif found["then"] == "suspend":
+            image = db.add("VDI", {"SR": found["image_sr"], "type": "suspend", "name_label": "Suspend image"})
+            build.stop_domain(db, vm, "Suspended")
+            db.set("VM", vm, suspend_VDI=image)
+        else:
+            build.stop_domain(db, vm)
+    workers.end(world, found)
+    world.finish_task(found["pool"], found["task"])
+
+
+CALLS = {
+    "VM.create": create, "VM.clone": clone, "VM.destroy": destroy, "VM.set_groups": set_groups,
+    "VM_group.create": create_group, "VM_group.destroy": destroy_group,
+    "VM.assert_can_boot_here": can_boot_here, "VM.get_possible_hosts": get_possible_hosts,
+    "VM.compute_memory_overhead": compute_memory_overhead, "VM.start": start, "VM.start_on": start_on,
+    "VM.resume": resume, "VM.resume_on": resume_on, "VM.clean_shutdown": clean_shutdown,
+    "VM.hard_shutdown": hard_shutdown, "VM.clean_reboot": clean_reboot, "VM.hard_reboot": hard_reboot,
+    "VM.suspend": suspend, "VM.power_state_reset": power_state_reset,
+}
+STEPS = {"power.begin": begin, "power.done": done}

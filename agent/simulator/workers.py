@@ -1,0 +1,71 @@
+"""The hypervisor daemons' worker threads, and the operations that records show meanwhile.
+
+A job is a dictionary in world.jobs: id, kind, node (whose worker), pool, vm, task, session, and what
+its kind adds. At most WORKERS jobs of a node run; the others wait and look just the same from outside.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from agent.simulator.failure import Failure
+from agent.simulator.node import Node
+from agent.simulator.table import NULL
+from agent.simulator.timing import WORKERS
+
+if TYPE_CHECKING:
+    from agent.simulator.call import Call
+    from agent.simulator.world import World
+
+Job = dict[str, Any]
+
+
+def assert_free(call: "Call", vm: str) -> None:
+    """Raise OTHER_OPERATION_IN_PROGRESS while another operation of the VM runs."""
+    for task, operation in call.db.get("VM", vm, "current_operations").items():
+        raise Failure("OTHER_OPERATION_IN_PROGRESS", "VM", vm, operation, task)
+
+
+def begin(call: "Call", kind: str, node: Node, vm: str, *, vm_operation: str, host: str = NULL,
+          host_operation: str = "", **more: Any) -> Job:
+    """Show the operation on VM and host, reserve nothing, and queue the job for a worker of `node`."""
+    world, db, task = call.world, call.db, call.defer()
+    set_operation(world, call.node.pool, "VM", vm, task, vm_operation)
+    if host_operation:
+        set_operation(world, call.node.pool, "host", host, task, host_operation)
+    job = {"id": world.new_uuid(), "kind": kind, "node": node.address, "pool": call.node.pool, "vm": vm,
+           "host": host, "task": task, "operation": task, "session": call.session, "phase": "queued", **more}
+    world.jobs[job["id"]] = job
+    if db.get("task", task, "resident_on") != world.host_of(node):
+        db.set("task", task, resident_on=world.host_of(node))
+    node.waiting.append(job["id"])
+    _fill(world, node)
+    return job
+
+
+def end(world: "World", job: Job) -> None:
+    """Take the operation off the records and give the worker to the next job."""
+    world.jobs.pop(job["id"], None)
+    node = world.nodes[job["node"]]
+    for queue in (node.active, node.waiting):
+        if job["id"] in queue:
+            queue.remove(job["id"])
+    _fill(world, node)
+    for cls, ref in (("VM", job["vm"]), ("host", job["host"])):
+        set_operation(world, job["pool"], cls, ref, job["operation"], "")
+    if any(one["vm"] == job["vm"] for one in world.held):
+        world.later(0, "migrate.retry", vm=job["vm"])
+
+
+def set_operation(world: "World", pool: int, cls: str, ref: str, task: str, operation: str) -> None:
+    """Put an operation into current_operations, or take it out when it is empty."""
+    db = world.pools.get(pool)
+    if db is None or not db.has(cls, ref):
+        return
+    current = {key: value for key, value in db.get(cls, ref, "current_operations").items() if key != task}
+    db.set(cls, ref, current_operations={**current, task: operation} if operation else current)
+
+
+def _fill(world: "World", node: Node) -> None:
+    while node.waiting and len(node.active) < WORKERS:
+        job = node.waiting.pop(0)
+        node.active.append(job)
+        world.later(0, f"{world.jobs[job]['kind']}.begin", job=job)

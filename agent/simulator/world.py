@@ -1,0 +1,247 @@
+"""The core: simulated machines, their pools, and a list of what is due; pure, told the time by a clock.
+
+`call` answers one request, `advance` does what has become due. Everything that is still to happen is a
+record (due time, kind, arguments) in `agenda`; nothing waits inside, so `save` at any moment and `load`
+later go on where it was. Knows nothing of HTTP, threads or files. Not thread-safe: the skin has the lock.
+"""
+
+import heapq
+import random
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from agent.simulator import faults, generic, steps
+from agent.simulator.arguments import bound
+from agent.simulator.call import LATER, Call, CallRecord, Clock, TaskWait
+from agent.simulator.database import Database
+from agent.simulator.failure import Dropped, Failure
+from agent.simulator.node import Node
+from agent.simulator.table import NULL, Moment, load_table
+from agent.simulator.wire_xml import encode_value
+
+OUTCOMES_KEPT = 1000  # results of synchronous calls whose client may have gone away
+CALLS_KEPT = 20000
+
+
+class World:
+    """All simulated machines and pools."""
+
+    def __init__(self, clock: Clock, seed: int = 0) -> None:
+        self.clock, self.table = clock, load_table()
+        self.random = random.Random(seed)
+        self.now = clock.now()
+        self.nodes: dict[str, Node] = {}  # by address
+        self.pools: dict[int, Database] = {}
+        self.jobs: dict[str, dict[str, Any]] = {}  # work of the hypervisor daemons, by id
+        self.held: list[dict[str, Any]] = []  # migrations that wait for another operation of their VM
+        self.agenda: list[tuple[float, int, str, dict[str, Any]]] = []
+        self.outcomes: OrderedDict[str, tuple[Any, list[str]]] = OrderedDict()
+        self.calls: deque[CallRecord] = deque(maxlen=CALLS_KEPT)
+        self.faults: list[faults.Fault] = []
+        self.sequence = 0
+        self._shifts = 0
+
+    # ---- time
+    def advance(self) -> None:
+        """Do everything that is due by now, each at its own moment."""
+        present = max(self.clock.now(), self.now)
+        while self.agenda and self.agenda[0][0] <= present:
+            due, _sequence, kind, args = heapq.heappop(self.agenda)
+            self.now = max(due, self.now)
+            steps.STEPS[kind](self, **args)
+            self._shifts += 1
+        self.now = present
+
+    def later(self, delay_s: float, kind: str, **args: Any) -> None:
+        """Put a step on the agenda; its arguments must be JSON values."""
+        self.sequence += 1
+        heapq.heappush(self.agenda, (self.now + delay_s, self.sequence, kind, args))
+
+    def next_due(self) -> float | None:
+        """Return when the next step is due, None when nothing is."""
+        return self.agenda[0][0] if self.agenda else None
+
+    def version(self) -> tuple[int, int]:
+        """Return a value that differs whenever something has changed."""
+        return sum(db.generation for db in self.pools.values()), self._shifts + self.sequence
+
+    def moment(self, at: float | None = None) -> Moment:
+        """Return a time, by default now, as it stands on the wire."""
+        when = datetime.fromtimestamp(self.now if at is None else at, UTC)
+        return Moment(when.strftime("%Y%m%dT%H:%M:%SZ"))
+
+    # ---- names
+    def new_uuid(self) -> str:
+        """Return a fresh uuid from the seed."""
+        text = f"{self.random.getrandbits(128):032x}"
+        return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+    def new_ref(self) -> str:
+        """Return a fresh reference."""
+        return "OpaqueRef:" + self.new_uuid()
+
+    def new_pool(self) -> int:
+        """Add an empty pool database and return its number."""
+        number = max(self.pools, default=0) + 1
+        self.pools[number] = Database(self.table, self.new_ref, self.new_uuid)
+        return number
+
+    def node_of_host(self, db: Database, host: str) -> Node:
+        """Return the machine behind a host record."""
+        uuid = db.get("host", host, "uuid")
+        return next(node for node in self.nodes.values() if node.uuid == uuid)
+
+    def host_of(self, node: Node) -> str:
+        """Return the host reference of a machine in its pool's database, NULL if it has none."""
+        return self.pools[node.pool].by_uuid("host", node.uuid) or NULL
+
+    def node_named(self, name: str) -> Node:
+        """Return a machine by its name in the world file."""
+        return next(node for node in self.nodes.values() if node.name == name)
+
+    def members(self, pool: int) -> list[Node]:
+        """Return the machines that belong to a pool."""
+        return [node for node in self.nodes.values() if node.pool == pool]
+
+    # ---- calls
+    def call(self, address: str, method: str, params: list[Any],
+             headers: Mapping[str, str] | None = None) -> Any:
+        """Answer a call made to the machine at `address`: a value, or a Waiting to be polled.
+
+        Raises Failure (the API's) and Dropped (no answer at all).
+        """
+        self.advance()
+        record = CallRecord(self.now, address, "", method)
+        self.calls.append(record)
+        return faults.apply(self, record, lambda: self._answer(record, method, list(params), headers or {}))
+
+    def _answer(self, record: CallRecord, method: str, params: list[Any], headers: Mapping[str, str]) -> Any:
+        node = self.nodes[record.address]
+        if node.power in ("down", "off"):
+            raise Dropped
+        if node.power == "booting":
+            raise Failure("HOST_STILL_BOOTING")
+        if node.master:
+            raise Failure("HOST_IS_SLAVE", node.master)
+        is_async = method.startswith("Async.")
+        name = method.removeprefix("Async.")
+        message = self.table.messages.get(name)
+        if message is None:
+            raise Failure("MESSAGE_METHOD_UNKNOWN", method)
+        if is_async and not message.is_async:
+            raise Failure("Fault", f"No async mode for this operation (rpc: {name})")
+        db, session = self.pools[node.pool], ""
+        if message.needs_session:
+            if not params:
+                raise Failure("MESSAGE_PARAMETER_COUNT_MISMATCH", name, str(message.required), "-1")
+            session = str(params.pop(0))
+        args = bound(message, params)
+        if message.needs_session:
+            if not db.has("session", session):
+                raise Failure("SESSION_INVALID", session)
+            record.originator = str(db.get("session", session, "originator"))
+        parent = headers.get("subtask-of", NULL)
+        call = Call(self, node, db, message, session, is_async=is_async,
+                    subtask_of=parent if db.has("task", parent) else NULL)
+        return self._run_async(call, args) if is_async else self._run(call, args)
+
+    def _run(self, call: Call, args: list[Any]) -> Any:
+        result = self._serve(call, args)
+        if result is LATER:
+            return TaskWait(call.node.address, call.node.incarnation, call.task)
+        return result
+
+    def _run_async(self, call: Call, args: list[Any]) -> str:
+        if call.message.full_name == "VM.pool_migrate":  # seen: a bad VM is refused before there is a task
+            generic.check_handle(call.db, "VM", args[0])
+        call.task = self.new_task(call.node.pool, f"Async.{call.message.full_name}", call.session,
+                                  subtask_of=call.subtask_of)
+        pool, task = call.node.pool, call.task
+        try:
+            result = self._serve(call, args)
+        except Failure as failure:
+            self.fail_task(pool, task, failure.description)
+        else:
+            if result is not LATER:
+                self.finish_task(pool, task, result)
+        return task
+
+    def _serve(self, call: Call, args: list[Any]) -> Any:
+        generic.check_handles(call.db, call.message, args)
+        if call.message.kind != "custom":
+            return generic.serve(call, args)
+        handler = steps.CALLS.get(call.message.full_name)
+        if handler is None:
+            raise Failure("NOT_IMPLEMENTED", call.message.full_name)
+        return handler(call, *args)
+
+    def resumed_call(self, node: Node, method: str, session: str, task: str) -> Call:
+        """Return the call that a pending task stands for, to go on with it later."""
+        return Call(self, node, self.pools[node.pool], self.table.messages[method], session, task)
+
+    # ---- tasks
+    def new_task(self, pool: int, label: str, session: str, *, subtask_of: str = NULL,
+                 transient: bool = False, description: str = "") -> str:
+        """Add a pending task; a transient one goes when its synchronous call ends."""
+        db = self.pools[pool]
+        self._collect_tasks(db)
+        master = next((node for node in self.members(pool) if node.is_master), None)
+        return db.add("task", {
+            "name_label": label, "name_description": description, "created": self.moment(),
+            "subtask_of": subtask_of, "resident_on": self.host_of(master) if master else NULL,
+            "_session": session, "_transient": transient})
+
+    def finish_task(self, pool: int, task: str, value: Any = None) -> None:
+        """End a task with a result; a task that is gone is none of our business."""
+        self._end_task(pool, task, value, [], status="success", result=encode_value(value))
+
+    def fail_task(self, pool: int, task: str, description: list[str]) -> None:
+        """End a task with [code, params...]."""
+        self._end_task(pool, task, None, description, status="failure", error_info=description)
+
+    def cancel_task(self, pool: int, task: str) -> None:
+        """End a task as cancelled: no error, no result (seen)."""
+        self._end_task(pool, task, None, ["TASK_CANCELLED", task], status="cancelled")
+
+    def _end_task(self, pool: int, task: str, value: Any, error: list[str], **fields: Any) -> None:
+        db = self.pools.get(pool)
+        if db is None or not db.has("task", task):
+            return
+        parent = db.get("task", task, "subtask_of")
+        if parent in self.jobs:
+            self.later(0, "evacuate.next", job=parent)
+        if db.get("task", task, "_transient"):
+            self.outcomes[task] = (value, error)
+            while len(self.outcomes) > OUTCOMES_KEPT:
+                self.outcomes.popitem(last=False)
+            db.delete("task", task)
+            return
+        db.set("task", task, progress=1.0, finished=self.moment(), allowed_operations=[],
+               current_operations={}, _ended=self.now, **fields)
+
+    def _collect_tasks(self, db: Database) -> None:
+        ended = [(db.get("task", ref, "_ended"), ref) for ref in db.refs("task") if db.get("task", ref, "_ended")]
+        surplus = len(db.rows["task"]) - steps.TASKS_KEPT
+        for at, ref in sorted(ended):
+            if surplus > 0 or at < self.now - steps.TASK_KEPT:
+                db.delete("task", ref)
+                surplus -= 1
+
+    # ---- faults, for tests
+    def fail_next(self, method: str, code: str, *params: str, address: str = "") -> None:
+        """Let the next call of `method` fail with this error, without effect."""
+        self.faults.append(faults.Fault(method, "error", [code, *params], address=address))
+
+    def drop_next(self, method: str, *, after: bool = False, address: str = "") -> None:
+        """Let the connection of the next call of `method` end unanswered, before or after it took effect."""
+        self.faults.append(faults.Fault(method, "drop_after" if after else "drop_before", address=address))
+
+    def delay_next(self, method: str, seconds: float, *, address: str = "") -> None:
+        """Let the next call of `method` begin that many simulated seconds later."""
+        self.faults.append(faults.Fault(method, "delay", delay_s=seconds, address=address))
+
+    def disturb(self) -> None:
+        """Note a change that no database shows, so that waiting calls look again."""
+        self._shifts += 1
