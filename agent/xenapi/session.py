@@ -1,0 +1,265 @@
+"""Who is asked, as whom: the agent's own host, its pool's master, and the two pairs of credentials.
+
+HOST_IS_SLAVE is followed only to addresses that the conductor has named, with the
+scheme and port of the own URL.  It knows no orders.
+"""
+
+import ipaddress
+import socket
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit, urlunsplit
+
+from agent.driver import Observer, PoolSession, Whereabouts
+from agent.xenapi import failures
+from agent.xenapi.link import Link
+from agent.xenapi.mirror import PoolMirror
+from agent.xenapi.pool import XenPool
+from agent.xenapi.transport import Limits, tls_context
+from common import errors
+from common.clock import Clock
+
+#: after a refused login, how long the host isn't asked again: passwords are not to be hammered
+HOLD_S = 10.0
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to get at the own host and its pool; without ``pool_username`` the own credentials serve for both."""
+
+    url: str
+    username: str
+    password: str
+    pool_username: str | None = None
+    pool_password: str | None = None
+    ca_file: str | None = None
+    verify: bool = True
+    connect_s: float = 5.0
+    read_s: float = 60.0
+    hold_s: float = HOLD_S
+
+    @property
+    def own(self) -> tuple[str, str]:
+        """The host's own credentials."""
+        return self.username, self.password
+
+    @property
+    def pool(self) -> tuple[str, str]:
+        """The pool's credentials."""
+        return self.pool_username or self.username, (
+            self.password if self.pool_password is None else self.pool_password)
+
+
+class XenHypervisor:
+    """The own host; see ``driver.Hypervisor``.  Safe for several threads."""
+
+    def __init__(self, access: Access, originator: str, clock: Clock) -> None:
+        self._access = access
+        self._originator = originator
+        self._clock = clock
+        secure = urlsplit(access.url).scheme == "https"
+        self._limits = Limits(access.connect_s, access.read_s,
+                              tls_context(access.ca_file, access.verify) if secure else None)
+        self._lock = threading.Lock()
+        self._locating = threading.Lock()
+        self._known: dict[str, dict[str, str]] = {}
+        self._held: dict[str, tuple[float, errors.Error]] = {}
+        self._role = "standalone"
+        self._master: str | None = None
+        self._watch: Link | None = None
+        self._here = Whereabouts("unreachable")
+
+    # addresses
+    def know(self, source: str, members: Mapping[str, str]) -> None:
+        """Allow these addresses to be asked, in place of what ``source`` said before."""
+        with self._lock:
+            if members:
+                self._known[source] = dict(members)
+            else:
+                self._known.pop(source, None)
+
+    def _is_known(self, address: str) -> bool:
+        with self._lock:
+            return any(address in members.values() for members in self._known.values())
+
+    def _url_of(self, address: str) -> str:
+        parts = urlsplit(self._access.url)
+        host = f"[{address}]" if ":" in address else address
+        return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", ""))
+
+    # logging in
+    def _login(self, url: str, as_pool: bool) -> Link:
+        """Return a link with a new session at ``url``, trying each pair of credentials once."""
+        with self._lock:
+            until, refusal = self._held.get(url, (0.0, errors.Forbidden()))
+        if self._clock.monotonic() < until:
+            raise refusal
+        pairs = [self._access.pool, self._access.own] if as_pool else [self._access.own, self._access.pool]
+        link = Link(url, self._limits)
+        for user, password in dict.fromkeys(pairs):
+            try:
+                link.login(user, password, self._originator)
+            except errors.Forbidden as exc:
+                refusal = errors.Forbidden(f"{url} refuses the credentials of user {user}", code="hypervisor_auth",
+                                           **exc.details)
+                continue
+            except errors.HostIsSlave:
+                link.close()
+                raise
+            except errors.HypervisorError as exc:
+                link.close()
+                # A host that is starting answers every call with such a failure; it may be ready soon.
+                raise errors.Unavailable(f"{url} does not serve: {exc.message}", code="hypervisor_unavailable",
+                                         **exc.details) from exc
+            return link
+        link.close()
+        with self._lock:
+            self._held[url] = (self._clock.monotonic() + self._access.hold_s, refusal)
+        raise refusal
+
+    def _enter(self) -> tuple[Link, str | None]:
+        """Return a link to the own host, or to its master with the master's address."""
+        try:
+            return self._login(self._access.url, as_pool=self._role != "standalone"), None
+        except errors.HostIsSlave as exc:
+            address = str(exc.details["params"][0])
+        except errors.Unavailable:
+            # The own toolstack is away; what goes through the master may go on.
+            with self._lock:
+                master = self._master
+            if master is None or not self._is_known(master):
+                raise
+            address = master
+        return self._login_master(address)
+
+    def _login_master(self, address: str, named: bool = False) -> tuple[Link, str]:
+        for _ in range(2):
+            if not named and not self._is_known(address):
+                raise errors.HostIsSlave(f"The host is a slave of {address}, which no member of its pool is known "
+                                         "to have; it is not asked", code="master_unknown", address=address)
+            try:
+                link = self._login(self._url_of(address), as_pool=True)
+            except errors.HostIsSlave as exc:
+                address, named = str(exc.details["params"][0]), False
+                continue
+            with self._lock:
+                self._master = address
+            return link, address
+        raise errors.Unavailable("The pool's master is changing", code="master_changing")
+
+    def open(self) -> PoolSession:
+        """Log in at the own host, or at its master if that address is known."""
+        link, master = self._enter()
+        return self._session(link, master is None)
+
+    def open_pool(self, address: str) -> PoolSession:
+        """Log in at the master ``address`` with the pool's credentials."""
+        link, _ = self._login_master(address, named=True)
+        return self._session(link, False)
+
+    def _session(self, link: Link, at_home: bool) -> PoolSession:
+        try:
+            return XenPool(link, at_home, self._access.pool)
+        except errors.Error:
+            link.close()
+            raise
+
+    def observe(self) -> Observer:
+        """Begin to observe the pool."""
+        link, _ = self._enter()
+        return PoolMirror(link)
+
+    # where am I
+    def locate(self) -> Whereabouts:
+        """Return what the own host is; what is wrong is its ``trouble``."""
+        with self._locating:
+            try:
+                here = self._locate()
+                self._role = here.role
+            except errors.HostIsSlave as exc:
+                self._leave()
+                here = Whereabouts("slave", self._here.host_uuid, self._here.address,
+                                   master_address=exc.details.get("address"), trouble=_trouble(exc))
+            except errors.Error as exc:
+                self._leave()
+                here = replace(self._here, role="unreachable", trouble=_trouble(exc))
+            self._here = here
+            return here
+
+    def _locate(self) -> Whereabouts:
+        if self._watch is not None:
+            try:
+                return self._still_there(self._watch)
+            except (errors.SessionLost, errors.HostIsSlave):
+                # Its session or role is another now; only a new login can tell.
+                self._leave()
+        link, master = self._enter()
+        self._watch = link
+        return self._identity(link, master)
+
+    def _still_there(self, link: Link) -> Whereabouts:
+        if self._here.trouble is not None or self._here.role == "unreachable":
+            raise errors.SessionLost()
+        if self._here.role != "slave":
+            hosts = link.read("host.get_all")
+            return replace(self._here, role="standalone" if len(hosts) == 1 else "master")
+        own = Link(self._access.url, self._limits, link.session)
+        try:
+            own.read("host.get_all")
+        except errors.HostIsSlave as exc:
+            if exc.details["params"][0] == self._here.master_address:
+                return self._here
+            raise
+        finally:
+            own.close()
+        raise errors.SessionLost()
+
+    def _identity(self, link: Link, master: str | None) -> Whereabouts:
+        hosts = link.read("host.get_all_records")
+        pool = next(iter(link.read("pool.get_all_records").values()))
+        if master is None:
+            own = hosts.get(pool["master"])
+            role = "standalone" if len(hosts) == 1 else "master"
+        else:
+            addresses = {_plain(urlsplit(self._access.url).hostname or ""), *self._resolved()}
+            own = next((host for host in hosts.values() if host["uuid"] == self._here.host_uuid), None) or next(
+                (host for host in hosts.values() if _plain(host["address"]) in addresses), None)
+            role = "slave"
+        return Whereabouts(role, own["uuid"] if own else None, own["address"] if own else None, pool["uuid"],
+                           master or (own["address"] if own else None))
+
+    def _resolved(self) -> set[str]:
+        try:
+            found = socket.getaddrinfo(urlsplit(self._access.url).hostname, None)
+        except OSError:
+            return set()
+        return {_plain(str(entry[4][0])) for entry in found}
+
+    def _leave(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
+
+    def close(self) -> None:
+        """End the session that ``locate`` keeps."""
+        with self._locating:
+            if self._watch is not None:
+                try:
+                    self._watch.logout()
+                except errors.Error:
+                    pass  # it ends by itself when idle
+                self._leave()
+
+
+def _plain(address: str) -> str:
+    """Return an IP address in its one canonical form, anything else as it is."""
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return address.lower()
+
+
+def _trouble(exc: errors.Error) -> dict[str, str]:
+    code = exc.code if not failures.xapi_code(exc) or exc.code != "hypervisor_error" else failures.xapi_code(exc)
+    return {"code": code, "message": exc.message}
