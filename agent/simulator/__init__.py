@@ -10,12 +10,15 @@ one listener per host and a thread that wakes when the next thing is due.
     simulator.login   # ("root", "corral-sim")
     simulator.stop()
 
+Without HTTP, on a clock that is set: `direct_world(spec)` and `DirectClient` (direct.py).
 Imports nothing of ours. See doc/simulator.md; start reading at world.py.
 """
 
+from agent.simulator.direct import DirectClient, direct_world
 from agent.simulator.failure import Dropped, Failure, WorldError
 from agent.simulator.simulator import Simulator
 from agent.simulator.spec import WorldSpec, default_spec, load_spec
 from agent.simulator.world import World
 
-__all__ = ["Dropped", "Failure", "Simulator", "World", "WorldError", "WorldSpec", "default_spec", "load_spec"]
+__all__ = ["DirectClient", "Dropped", "Failure", "Simulator", "World", "WorldError", "WorldSpec", "default_spec",
+           "direct_world", "load_spec"]

@@ -129,7 +129,7 @@ def add_host(world: "World", node: Node) -> str:
     add_processors(db, node, host)
     db.set("host", host, control_domain=_add_control_domain(world, db, node, host))
     _add_local_storage(db, node, host)
-    for number, device in enumerate(node.facts["nics"]):
+    for device in node.facts["nics"]:
         pif = {"device": device, "network": network_on(db, device), "host": host, "physical": True,
                "MAC": _mac(world), "currently_attached": True}
         if device == MANAGEMENT:
@@ -255,8 +255,8 @@ def find_storage(db: Database, host: str, name: str) -> str:
     """Return the repository with this name, or the host's own for "local"."""
     for pbd in db.get("host", host, "PBDs"):
         repository = str(db.get("PBD", pbd, "SR"))
-        shared = db.get("SR", repository, "shared")
-        if name == "local" and not shared or name != "local" and db.get("SR", repository, "name_label") == name:
+        own = not db.get("SR", repository, "shared")
+        if own if name == "local" else db.get("SR", repository, "name_label") == name:
             return repository
     raise KeyError(name)
 

@@ -62,20 +62,19 @@ def compare(table: Table, real: dict[str, Any]) -> list[str]:
 def main(argv: list[str]) -> int:
     """Print the differences; return 0 for none, 1 for any, 2 for bad usage."""
     if len(argv) != 1:
-        print("usage: python -m agent.simulator.check_datamodel FILE", file=sys.stderr)
+        sys.stderr.write("usage: python -m agent.simulator.check_datamodel FILE\n")
         return 2
     try:
         real = json.loads(Path(argv[0]).read_text(encoding="utf-8"))["classes"]
     except (OSError, ValueError, KeyError) as exc:
-        print(f"cannot read a data model from {argv[0]}: {exc}", file=sys.stderr)
+        sys.stderr.write(f"cannot read a data model from {argv[0]}: {exc}\n")
         return 2
     table = load_table()
     differences = compare(table, real)
-    for line in differences:
-        print(line)
+    sys.stdout.writelines(f"{line}\n" for line in differences)
     fields = sum(len(info.fields) for info in table.classes.values())
-    print(f"{len(table.classes)} classes, {fields} fields, {len(table.messages)} messages compared: "
-          f"{len(differences)} differences")
+    sys.stdout.write(f"{len(table.classes)} classes, {fields} fields, {len(table.messages)} messages compared: "
+                     f"{len(differences)} differences\n")
     return 1 if differences else 0
 
 

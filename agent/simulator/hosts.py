@@ -159,6 +159,8 @@ def unplug(call: "Call", pbd: str) -> None:
 def gone(world: "World", address: str) -> None:
     """xapi of a machine ends: connections die; of a master also sessions and tasks, and what they marked."""
     node = world.nodes[address]
+    if node.pool not in world.pools:
+        return
     was_answering = node.power == "up"
     node.go_down()
     if not was_answering:
@@ -195,6 +197,8 @@ def forget_calls(world: "World", pool: int) -> None:
 def back(world: "World", address: str, started_after: float, enabled_after: float) -> None:
     """xapi answers again; `enabled` follows when its start is complete."""
     node = world.nodes[address]
+    if node.pool not in world.pools:
+        return  # it was ejected meanwhile and comes back in its own way
     node.power = "up"
     node.facts["starting"] = True
     world.later(started_after, "host.started", address=address)
@@ -204,6 +208,8 @@ def back(world: "World", address: str, started_after: float, enabled_after: floa
 def started(world: "World", address: str) -> None:
     """xapi has written its start into the pool's database."""
     node = world.nodes[address]
+    if node.pool not in world.pools:
+        return
     node.started_at = world.now
     db, host = world.pools[node.pool], world.host_of(node)
     if not db.has("host", host):
@@ -219,6 +225,8 @@ def started(world: "World", address: str) -> None:
 def enabled(world: "World", address: str) -> None:
     """The start is complete: storage is there and, unless forbidden, the host enabled."""
     node = world.nodes[address]
+    if node.pool not in world.pools:
+        return
     node.facts.pop("starting", None)
     node.facts.pop("until_reboot", None)
     db, host = world.pools[node.pool], world.host_of(node)

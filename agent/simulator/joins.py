@@ -85,6 +85,7 @@ def assert_may_join(world: "World", node: Node, master: Node, *, forced: bool) -
     """Raise the first reason why this machine may not join that pool."""
     mine, theirs = world.pools[node.pool], world.pools[master.pool]
     checks = (
+        (node.joining, "OPERATION_NOT_ALLOWED", ("Host is already part of a pool",)),
         (bool(node.facts.get("ha")), "HA_IS_ENABLED", ()),
         (any(theirs.get("pool", pool, "ha_enabled") for pool in theirs.refs("pool")), "HA_IS_ENABLED", ()),
         (master is node, "OPERATION_NOT_ALLOWED", ("Host cannot become slave of itself",)),
@@ -205,6 +206,8 @@ def returned(world: "World", address: str, pool: int, master: str, task: str) ->
 def gone(world: "World", address: str, master: str) -> None:
     """The joiner's xapi ends, and with it its own pool."""
     node = world.nodes[address]
+    if node.pool == world.nodes[master].pool:
+        return  # the join was sent twice
     node.go_down()
     world.pools.pop(node.pool, None)
     node.pool, node.master = world.nodes[master].pool, master
@@ -213,6 +216,8 @@ def gone(world: "World", address: str, master: str) -> None:
 
 def slave(world: "World", address: str, master: str) -> None:
     """The joiner answers as a member."""
+    if world.nodes[address].power == "up":
+        return
     world.nodes[address].power = "up"
     world.nodes[address].facts["starting"] = True
     for at, step in ((timing.JOIN_LIVE, "join.live"), (timing.JOIN_FILLED, "join.filled"),

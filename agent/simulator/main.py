@@ -41,15 +41,14 @@ def main(argv: list[str] | None = None) -> int:
         simulator = Simulator(spec, speed=args.speed, seed=args.seed, port=args.port, state_path=args.state,
                               password=args.password)
     except (WorldError, OSError) as exc:
-        print(f"corral-simulator: {exc}", file=sys.stderr)
+        sys.stderr.write(f"corral-simulator: {exc}\n")
         return 2
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     simulator.start()
-    for name, url in simulator.hosts:
-        print(f"host {name} {url}")
-    print("login", *simulator.login)
-    print("ready", flush=True)
+    sys.stdout.writelines(f"host {name} {url}\n" for name, url in simulator.hosts)
+    sys.stdout.write(f"login {' '.join(simulator.login)}\nready\n")
+    sys.stdout.flush()
     ended.wait()
     simulator.stop()
     return code[0]

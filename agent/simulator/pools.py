@@ -120,9 +120,8 @@ def designate_gone(world: "World", address: str, pool: int, kept: dict[str, obje
             host = world.host_of(node)
             db.set("host", host, enabled=False)
             db.set("host_metrics", db.get("host", host, "metrics"), live=False)
-            delay = timing.DESIGNATE_LIVE - timing.DESIGNATE_GONE
-            world.later(delay, "host.started", address=node.address)
-            world.later(delay + 0.5, "host.enabled", address=node.address)
+            world.later(timing.DESIGNATE_ENABLED - timing.DESIGNATE_GONE, "host.enabled", address=node.address)
+        world.later(timing.DESIGNATE_LIVE - timing.DESIGNATE_GONE, "host.started", address=node.address)
     new.master = ""
     for ref in db.refs("pool"):
         db.set("pool", ref, master=db.by_uuid("host", new.uuid) or NULL)

@@ -3,6 +3,7 @@
 Knows requests and replies as bytes; what they mean is for the function handed in.
 """
 
+import contextlib
 import html
 import selectors
 import socket
@@ -162,10 +163,8 @@ def _line(stream: object) -> str:
 
 def hang_up(connection: socket.socket) -> None:
     """End a connection that another thread may be reading."""
-    try:
+    with contextlib.suppress(OSError):  # it may be closed already
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it is closed already
 
 
 def listen(addresses: list[str], port: int) -> dict[str, socket.socket]:

@@ -4,16 +4,15 @@ One lock guards the world; calls that wait do so on its condition. With nothing 
 """
 
 import json
-import os
 import random
 import socket
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 from agent.simulator import build, wire_json, wire_xml
-from agent.simulator.call import CallRecord, Waiting
+from agent.simulator.call import CallRecord, Clock, Waiting
+from agent.simulator.clocks import ScaledClock, WallClock
 from agent.simulator.events import EventWait
 from agent.simulator.failure import Dropped, Failure, WorldError
 from agent.simulator.server import Hangup, Request, Response, Server, error_page, listen
@@ -21,31 +20,11 @@ from agent.simulator.spec import WorldSpec, default_spec
 from agent.simulator.state import load_world, save_world
 from agent.simulator.world import World
 
-DEFAULT_PASSWORD = "corral-sim"
+DEFAULT_PASSWORD = "corral-sim"  # noqa: S105  opens nothing but simulated hosts on loopback
 BLOCKS = range(20, 120)  # 127.<block>.0.1 and on; the first that is free is taken
 SAVE_DELAY_S = 0.2
 EVENT_BATCH_S = 0.05  # xapi waits so long for more to tell
 EVENT_EMPTY_S = 0.56  # seen: an empty reply comes that much after the time-out
-
-
-class WallClock:
-    """The real time, for a simulator of its own."""
-
-    def now(self) -> float:
-        """Return seconds since 1970."""
-        return time.time()
-
-
-class ScaledClock:
-    """Simulated time: begins at `start` and runs `speed` times as fast as the wall's."""
-
-    def __init__(self, clock: Any, speed: float, start: float | None = None) -> None:
-        self._clock, self.speed, self._origin = clock, speed, clock.now()
-        self._start = self._origin if start is None else start
-
-    def now(self) -> float:
-        """Return simulated seconds since 1970."""
-        return float(self._start + (self._clock.now() - self._origin) * self.speed)
 
 
 class Simulator:
@@ -57,7 +36,7 @@ class Simulator:
     not looked at.
     """
 
-    def __init__(self, spec: WorldSpec | None = None, *, clock: Any = None, speed: float = 1.0, seed: int = 0,
+    def __init__(self, spec: WorldSpec | None = None, *, clock: Clock | None = None, speed: float = 1.0, seed: int = 0,
                  port: int = 0, state_path: Path | None = None, password: str = DEFAULT_PASSWORD) -> None:
         if speed <= 0:
             raise WorldError("the speed must be more than 0")
@@ -169,7 +148,7 @@ class Simulator:
             text = json.dumps({**save_world(self.world), "port": self.port})
         draft = self._state_path.with_name(f".{self._state_path.name}.{random.getrandbits(32):08x}")
         draft.write_text(text, encoding="utf-8")
-        os.replace(draft, self._state_path)
+        draft.replace(self._state_path)
 
     def _tell(self) -> None:
         version = self.world.version()

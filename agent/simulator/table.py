@@ -122,11 +122,7 @@ def parse_message(cls: str, name: str, text: str) -> Message:
     text = text.removeprefix("async ")
     needs_session = not text.startswith("open ")
     text = text.removeprefix("open ")
-    depth, end = 0, 0
-    for end, char in enumerate(text):
-        depth += {"(": 1, ")": -1}.get(char, 0)
-        if depth == 0:
-            break
+    end = closing(text)
     params, defaults = [], []
     for part in filter(None, re.split(r", (?=\w+: )", text[1:end])):
         declared, _, default = part.partition(" = ")
@@ -136,6 +132,16 @@ def parse_message(cls: str, name: str, text: str) -> Message:
             defaults.append(json.loads(default))
     result = text[end + 2:]
     return Message(cls, name, tuple(params), result, is_async, needs_session, defaults=tuple(defaults))
+
+
+def closing(text: str) -> int:
+    """Return where the parenthesis that a text begins with is closed."""
+    depth = 0
+    for position, char in enumerate(text):
+        depth += {"(": 1, ")": -1}.get(char, 0)
+        if depth == 0:
+            return position
+    raise ValueError(f"no closing parenthesis in {text!r}")
 
 
 def derived_messages(cls: str, fields: dict[str, Field]) -> Iterator[Message]:
