@@ -166,6 +166,10 @@ class PoolReport(Message):
     ha_enabled: bool = False
     tls_verification: bool = False
     migration_network: str | None = None
+    #: seconds from the beginning of the reading to its sending
+    age_s: float = 0.0
+    #: number of disks on storage of one host alone, by host uuid; ejecting that host destroys them
+    local_disks: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

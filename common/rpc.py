@@ -25,8 +25,8 @@ Context = dict[str, Any]
 Transport = oslo_messaging.Transport
 
 
-def transport(url: str, conf: Any = None) -> Any:
-    """Return an RPC transport for ``url``.
+def transport(url: str | None, conf: Any = None) -> Any:
+    """Return an RPC transport for ``url``, or for the configured one.
 
     Uses the global configuration unless told otherwise: oslo.messaging registers two
     of its groups there only, and drops every message without them.

@@ -1,0 +1,119 @@
+"""The rules of hosts: how one is enrolled, and what its agent's syncs and pool reports bring."""
+
+import logging
+
+from common import errors
+from common.messages import HostReport, PoolReport, Sync, SyncAnswer
+from conductor.db import hosts
+from conductor.db.models import Host, Incarnation, Pool
+from conductor.operations import drift, orders
+from conductor.operations.advance import is_up
+from conductor.operations.engine import Transaction
+
+LOG = logging.getLogger(__name__)
+
+
+def sync(tx: Transaction, said: Sync) -> SyncAnswer:
+    """Take in an agent's heartbeat and return what waits for it.
+
+    Raises WrongState when the host's name belongs to another machine (until host-forget).
+    """
+    host = hosts.find(tx.session, said.host)
+    if host is None:
+        if said.host_uuid is None or said.address is None:
+            return SyncAnswer(interval_s=tx.settings.sync_interval_s)
+        host = _enrol(tx, said)
+    if not _is_newest(tx, host, said):
+        return SyncAnswer(superseded=True)
+    if said.host_uuid is not None and said.host_uuid != host.uuid:
+        raise errors.WrongState(f"The name {said.host} belongs to the host with uuid {host.uuid}; forget that one "
+                                "before another machine takes its name", code="host_uuid_changed")
+    first = host.last_sync_at < tx.now - tx.settings.agent_down_s
+    _note_state(host, said, tx.now)
+    observe = _elect(tx, host)
+    if said.report is not None and observe and said.report.get("pool") == host.pool:
+        _take_report(tx, PoolReport.from_wire(said.report))
+    waiting, dropped = orders.hear(tx, host, said.running)
+    if first:
+        LOG.info("The agent of host %s is heard", host.name)
+    near = hosts.in_pool(tx.session, host.pool) if host.pool else [host]
+    return SyncAnswer(observe=observe, interval_s=tx.settings.sync_interval_s, orders=waiting, dropped=dropped,
+                      members={one.uuid: one.address for one in near})
+
+
+def _enrol(tx: Transaction, said: Sync) -> Host:
+    taken = hosts.find_uuid(tx.session, said.host_uuid or "")
+    if taken is not None:
+        raise errors.WrongState(f"The host with uuid {said.host_uuid} is enrolled as {taken.name} already",
+                                code="host_uuid_taken")
+    host = Host(name=said.host, uuid=said.host_uuid or "", address=said.address or "", url=said.url,
+                enrolled_at=tx.now, wanted="serving", quarantined=False, epoch=said.highest_epoch, role=said.role,
+                incarnation=said.incarnation, sequence=0, last_sync_at=tx.now)
+    tx.session.add(host)
+    tx.session.add(Incarnation(id=said.incarnation, host=said.host, seen_at=tx.now))
+    tx.session.flush()
+    LOG.info("Host %s is enrolled", host.name, extra={"host": host.name, "uuid": host.uuid})
+    return host
+
+
+def _is_newest(tx: Transaction, host: Host, said: Sync) -> bool:
+    """Return whether the agent process is the host's newest; one that was never seen becomes it."""
+    if said.incarnation != host.incarnation:
+        if hosts.is_known_incarnation(tx.session, said.incarnation):
+            return False
+        tx.session.add(Incarnation(id=said.incarnation, host=host.name, seen_at=tx.now))
+        host.incarnation, host.sequence = said.incarnation, 0
+    host.sequence = max(host.sequence, said.sequence)
+    return True
+
+
+def _note_state(host: Host, said: Sync, now: float) -> None:
+    host.last_sync_at = now
+    host.trouble = said.trouble
+    # A database restored from a backup may know less than the agents have seen.
+    host.epoch = max(host.epoch, said.highest_epoch)
+    if said.role != "unreachable":
+        host.role = said.role
+        host.pool = said.pool or host.pool
+        host.address = said.address or host.address
+        host.url = said.url or host.url
+
+
+def _elect(tx: Transaction, host: Host) -> bool:
+    """Return whether this host's agent observes its pool; the present observer keeps it while it is heard."""
+    if host.pool is None or host.trouble or host.role == "unreachable":
+        return False
+    pool = hosts.find_pool(tx.session, host.pool)
+    if pool is None:
+        pool = Pool(uuid=host.pool, plan_generation=0)
+        tx.session.add(pool)
+    if pool.observer != host.name:
+        other = hosts.find(tx.session, pool.observer) if pool.observer else None
+        if other is not None and other.pool == pool.uuid and not other.trouble and is_up(tx, other.last_sync_at):
+            return False
+        pool.observer = host.name
+        tx.session.flush()
+    return True
+
+
+def _take_report(tx: Transaction, report: PoolReport) -> None:
+    """Store what the pool's observer has read, and look for what changed behind our back."""
+    pool = hosts.find_pool(tx.session, report.pool)
+    if pool is None:
+        pool = Pool(uuid=report.pool, plan_generation=0)
+        tx.session.add(pool)
+    began = tx.now - max(report.age_s, 0.0)
+    pool.report, pool.report_at, pool.master = report.to_wire(), began, report.master
+    for wire in report.hosts:
+        seen = HostReport.from_wire(wire)
+        host = hosts.find_uuid(tx.session, seen.uuid)
+        if host is None or host.pool != report.pool or (host.observed_at or 0.0) > began:
+            continue
+        host.enabled, host.live, host.observed_at = seen.enabled, seen.live, began
+        host.started_at = seen.agent_start_time or host.started_at
+        if not seen.enabled:
+            host.disabled_at_start = host.started_at
+        tx.session.flush()
+        drift.check(tx, host, began)
+
+

@@ -1,0 +1,266 @@
+"""The RPC endpoints: each method turns a message into one call below, and decides nothing.
+
+``Conductor`` serves the API and other services, ``Agents`` the agents.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from common import errors
+from common.conductor_api import LONGEST_WAIT_S
+from common.messages import Report, Sync
+from common.rpc import Context
+from conductor import aggregates, hosts, states
+from conductor.db import aggregates as aggregate_rows
+from conductor.db import hosts as host_rows
+from conductor.db import operations
+from conductor.db.models import Operation, Request
+from conductor.operations import accept, control, orders
+from conductor.operations.engine import Engine, Transaction
+from conductor.present import Json, Presenter, event
+
+
+class Conductor:
+    """What the API and other services may ask; one method per REST action.
+
+    Each returns plain JSON and raises errors of ``common.errors``.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    # Reads.
+
+    def aggregate_list(self, context: Context, availability_zone: str | None = None) -> Json:
+        """Return all aggregates, or those of one zone."""
+        return self._read(lambda show, s: {"aggregates": [
+            show.aggregate(row) for row in aggregate_rows.every(s, availability_zone)]})
+
+    def aggregate_show(self, context: Context, id: int) -> Json:
+        """Return one aggregate."""
+        return self._read(lambda show, s: show.aggregate(aggregate_rows.get(s, id)))
+
+    def host_list(self, context: Context, zone: str | None = None) -> Json:
+        """Return all hosts, or those of one availability zone."""
+        def work(show: Presenter, s: Any) -> Json:
+            found = [show.host(row) for row in host_rows.every(s)]
+            return {"hosts": [host for host in found if zone is None or host["zone"] == zone]}
+        return self._read(work)
+
+    def host_show(self, context: Context, host: str) -> Json:
+        """Return one host."""
+        return self._read(lambda show, s: show.host(host_rows.get(s, host)))
+
+    def host_vms(self, context: Context, host: str) -> Json:
+        """Return the VMs that are on a host or belong there."""
+        return self._read(lambda show, s: {"vms": show.vms(host_rows.get(s, host))})
+
+    def plan_show(self, context: Context, id: str) -> Json:
+        """Return one plan."""
+        return self._read(lambda show, s: show.plan(operations.plan(s, id)))
+
+    def operation_list(self, context: Context, filters: Json | None = None, limit: int = 100,
+                       marker: str | None = None) -> Json:
+        """Return operations, newest first."""
+        wanted = {name: value for name, value in (filters or {}).items()
+                  if name in ("host", "aggregate", "state", "active")}
+        return self._read(lambda show, s: {"operations": [show.operation(row) for row in operations.listed(
+            s, limit=max(1, min(limit, 1000)), marker=marker, **wanted)]})
+
+    def operation_show(self, context: Context, id: str) -> Json:
+        """Return one operation."""
+        return self._read(lambda show, s: show.operation(operations.get(s, id)))
+
+    def operation_events(self, context: Context, id: str, after: int = 0, wait_s: float = 0.0) -> Json:
+        """Return an operation and its events above ``after``; wait for one while it has not ended."""
+        def work(show: Presenter, s: Any) -> Json:
+            row = operations.get(s, id)
+            return {"operation": show.operation(row), "events": [event(e) for e in operations.events(s, id, after)]}
+
+        clock = self._engine.clock
+        deadline = clock.monotonic() + min(max(wait_s, 0.0), LONGEST_WAIT_S)
+        while True:
+            seen = self._engine.news()
+            answer = self._read(work)
+            left = deadline - clock.monotonic()
+            if answer["events"] or answer["operation"]["state"] in states.TERMINAL_OPERATION or left <= 0:
+                return answer
+            # Another conductor's changes are not heard here, so the wait is cut in pieces.
+            self._engine.wait_news(seen, min(left, 1.0))
+
+    # Changes.
+
+    def aggregate_create(self, context: Context, name: str, availability_zone: str | None = None,
+                         metadata: dict[str, str] | None = None) -> Json:
+        """Create an aggregate."""
+        return self._change(context, "aggregate_create", [name, availability_zone, metadata],
+                            lambda tx: aggregates.create(tx, name, availability_zone, metadata or {}),
+                            lambda show, row: show.aggregate(row))
+
+    def aggregate_update(self, context: Context, id: int, changes: Json) -> Json:
+        """Change an aggregate's name or zone."""
+        return self._change(context, "aggregate_update", [id, changes],
+                            lambda tx: aggregates.update(tx, id, changes), lambda show, row: show.aggregate(row))
+
+    def aggregate_set_metadata(self, context: Context, id: int, metadata: dict[str, str | None]) -> Json:
+        """Merge metadata; None removes a key."""
+        return self._change(context, "aggregate_set_metadata", [id, metadata],
+                            lambda tx: aggregates.set_metadata(tx, id, metadata),
+                            lambda show, row: show.aggregate(row))
+
+    def aggregate_delete(self, context: Context, id: int) -> Json:
+        """Delete an aggregate without hosts."""
+        return self._change(context, "aggregate_delete", [id], lambda tx: aggregates.delete(tx, id),
+                            lambda show, _: {})
+
+    def aggregate_add_host(self, context: Context, id: int, host: str, options: Json | None = None) -> Json:
+        """Begin to add a host."""
+        return self._change(context, "aggregate_add_host", [id, host, options],
+                            lambda tx: aggregates.add_host(tx, id, host, _user(context)), _membership)
+
+    def aggregate_remove_host(self, context: Context, id: int, host: str, options: Json | None = None) -> Json:
+        """Begin to remove a host."""
+        return self._change(context, "aggregate_remove_host", [id, host, options],
+                            lambda tx: aggregates.remove_host(tx, id, host, options or {}, _user(context)),
+                            _membership)
+
+    def maintenance_start(self, context: Context, host: str, options: Json | None = None) -> Json:
+        """Begin to take a host into maintenance."""
+        return self._service(context, "maintenance_start", host, [options],
+                             lambda tx: accept.maintenance_start(tx, host, options or {}, _user(context)),
+                             "entering_maintenance", "on_maintenance")
+
+    def maintenance_stop(self, context: Context, host: str, options: Json | None = None) -> Json:
+        """Begin to take a host out of maintenance, or cancel the drain that runs."""
+        return self._service(context, "maintenance_stop", host, [options],
+                             lambda tx: accept.maintenance_stop(tx, host, options or {}, _user(context)),
+                             "leaving_maintenance", "off_maintenance")
+
+    def host_disable(self, context: Context, host: str, reason: str | None = None) -> Json:
+        """Begin to disable a host; its VMs stay."""
+        return self._service(context, "host_disable", host, [reason],
+                             lambda tx: accept.host_disable(tx, host, reason, _user(context)), None, None)
+
+    def host_enable(self, context: Context, host: str) -> Json:
+        """Begin to enable a host."""
+        return self._service(context, "host_enable", host, [],
+                             lambda tx: accept.host_enable(tx, host, _user(context)), None, None)
+
+    def plan_create(self, context: Context, host: str, wanted: str, options: Json | None = None) -> Json:
+        """Make and store a plan, to be looked at; nothing is claimed."""
+        if wanted not in ("enable", "disable"):
+            raise errors.Invalid("wanted is enable or disable")
+        return self._change(context, "plan_create", [host, wanted, options],
+                            lambda tx: accept.plan_preview(tx, host, wanted, options or {}),
+                            lambda show, row: show.plan(row))
+
+    def operation_cancel(self, context: Context, id: str) -> Json:
+        """Cancel an operation."""
+        return self._control(context, "operation_cancel", id, lambda tx: control.cancel(tx, id, _user(context)))
+
+    def operation_pause(self, context: Context, id: str) -> Json:
+        """Pause an operation."""
+        return self._control(context, "operation_pause", id, lambda tx: control.pause(tx, id, _user(context)))
+
+    def operation_resume(self, context: Context, id: str) -> Json:
+        """Resume a paused operation."""
+        return self._control(context, "operation_resume", id, lambda tx: control.resume(tx, id, _user(context)))
+
+    def operation_retry(self, context: Context, id: str) -> Json:
+        """Try again what waits for a person."""
+        return self._control(context, "operation_retry", id, lambda tx: control.retry(tx, id, _user(context)))
+
+    def operation_abandon(self, context: Context, id: str, reason: str) -> Json:
+        """Give an operation up; its host stays quarantined."""
+        if not reason.strip():
+            raise errors.Invalid("Say why the operation is abandoned", code="reason_missing")
+        return self._control(context, "operation_abandon", id,
+                             lambda tx: control.abandon(tx, id, reason, _user(context)))
+
+    # How all of them work.
+
+    def _presenter(self, session: Any) -> Presenter:
+        settings = self._engine.settings
+        return Presenter(session, self._engine.clock.now(), settings.agent_down_s, self._engine.receiving_since,
+                         settings.pool_backed_by_default)
+
+    def _read(self, work: Callable[[Presenter, Any], Json]) -> Json:
+        return self._engine.read(lambda session: work(self._presenter(session), session))
+
+    def _change(self, context: Context, method: str, arguments: list[Any], work: Callable[[Transaction], Any],
+                show: Callable[[Presenter, Any], Json]) -> Json:
+        """Do ``work`` once per idempotency key; asked again, give the first answer again."""
+        key = context.get("idempotency_key")
+        digest = hashlib.sha256(json.dumps([method, arguments], sort_keys=True).encode()).hexdigest()
+
+        def once(tx: Transaction) -> Json:
+            before = tx.session.get(Request, key) if key else None
+            if before is not None and before.digest != digest:
+                raise errors.WrongState("This Idempotency-Key was used for another request",
+                                        code="idempotency_key_reused")
+            if before is not None:
+                return before.answer
+            made = work(tx)
+            tx.session.flush()
+            answer = show(self._presenter(tx.session), made)
+            if key:
+                tx.session.add(Request(key=key, digest=digest, answer=answer, created_at=tx.now))
+            return answer
+
+        return self._engine.run(once)
+
+    def _service(self, context: Context, method: str, host: str, arguments: list[Any],
+                 work: Callable[[Transaction], Operation | None], going: str | None, there: str | None) -> Json:
+        def show(presenter: Presenter, operation: Operation | None) -> Json:
+            answer: Json = {"host": self._host(presenter, host), "operation": None, "plan": None}
+            if going is not None:
+                answer["maintenance_mode"] = there if operation is None else going
+            if operation is not None:
+                answer["operation"] = presenter.operation(operation)
+                if operation.plan_id is not None:
+                    answer["plan"] = presenter.plan(operations.plan(presenter.session, operation.plan_id))
+            return answer
+        return self._change(context, method, [host, *arguments], work, show)
+
+    @staticmethod
+    def _host(presenter: Presenter, host: str) -> Json:
+        return presenter.host(host_rows.get(presenter.session, host))
+
+    def _control(self, context: Context, method: str, operation_id: str,
+                 work: Callable[[Transaction], Operation]) -> Json:
+        return self._change(context, method, [operation_id], work, lambda show, row: show.operation(row))
+
+
+def _membership(show: Presenter, made: tuple[Any, Operation | None]) -> Json:
+    aggregate, operation = made
+    return {"aggregate": show.aggregate(aggregate), "operation": show.operation(operation) if operation else None}
+
+
+def _user(context: Context) -> str:
+    return str(context.get("user") or "unknown")
+
+
+class Agents:
+    """What the agents may say; see ``common/agents_api.py``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def sync(self, context: Context, sync: Json) -> Json:
+        """Take in a heartbeat."""
+        said = Sync.from_wire(sync)
+        return self._engine.run(lambda tx: hosts.sync(tx, said)).to_wire()
+
+    def claim(self, context: Context, host: str, incarnation: str, sequence: int, task: str, attempt: int,
+              session: str | None) -> Json:
+        """Answer a claim."""
+        return self._engine.run(lambda tx: orders.claim(tx, host, incarnation, task, attempt, session)).to_wire()
+
+    def report(self, context: Context, host: str, incarnation: str, sequence: int, report: Json) -> Json:
+        """Take in readings."""
+        said = Report.from_wire(report)
+        return {"wanted": self._engine.run(lambda tx: orders.report(tx, host, incarnation, said))}
+
+

@@ -1,0 +1,206 @@
+"""Which tasks come next for the operations about one host's service: drain, restore, disable, enable.
+
+Pure: a View in, a Decision out.  It never asks the database or the clock, so the same
+rows lead to the same step in any conductor, also after a restart.
+"""
+
+from typing import Any
+
+from conductor import states
+from conductor.operations.view import Attention, Decision, NewTask, TaskView, View, failure, ready, withdrawable
+from conductor.plan.model import Limits, Move
+from conductor.plan.schedule import startable
+
+_Op, _Task = states.Operation, states.Task
+
+
+def drain(view: View, limits: Limits) -> Decision:
+    """Decide for maintenance_start: disable, move every VM away, verify that nothing is left."""
+    if view.state is _Op.CANCELLING:
+        return _give_back(view)
+    if view.state is _Op.FAILING:
+        return _let_go(view)
+    if view.state is not _Op.RUNNING:
+        return Decision()
+    disable = view.latest("host_disable")
+    if disable is None:
+        return Decision(create=(NewTask("host_disable"),))
+    if disable.state is _Task.FAILED:
+        return Decision(event="task_failed", error=failure(disable))
+    if disable.state is not _Task.DONE:
+        return Decision(send=_ready(view, disable))
+    rescue = _rescue(view)
+    if rescue is not None:
+        return rescue
+    lost = _not_covered(view)
+    decision = _moves(view, limits)
+    if lost:
+        return _not_true_any_more(view, decision, lost)
+    if any(task.is_open for task in view.of("vm_migrate") + view.of("vm_start")):
+        return decision
+    return _verify(view)
+
+
+def restore(view: View, limits: Limits) -> Decision:
+    """Decide for maintenance_stop: enable, then bring the host's own VMs home as far as they can go."""
+    if view.state is _Op.CANCELLING:
+        return _give_back(view)
+    if view.state is _Op.FAILING:
+        return _let_go(view)
+    if view.state is not _Op.RUNNING:
+        return Decision()
+    enable = view.latest("host_enable")
+    if enable is None:
+        return Decision(create=(NewTask("host_enable"),))
+    if enable.state is _Task.FAILED:
+        return Decision(event="task_failed", error=failure(enable))
+    if enable.state is not _Task.DONE:
+        return Decision(send=_ready(view, enable))
+    rescue = _rescue(view)
+    if rescue is not None:
+        return rescue
+    if any(task.is_open for task in view.of("vm_migrate") + view.of("vm_start")):
+        return _moves(view, limits)
+    stranded = [_blocker(task) for task in view.of("vm_migrate") if task.state is _Task.FAILED]
+    return Decision(event="verified", result={"not_home": [*view.options.get("left", []), *stranded]})
+
+
+def single(view: View, kind: str) -> Decision:
+    """Decide for host_disable and host_enable: one task of ``kind``."""
+    if view.state in (_Op.CANCELLING, _Op.FAILING):
+        return _let_go(view)
+    if view.state is not _Op.RUNNING:
+        return Decision()
+    if view.options.get("held") and not view.retried and not view.tasks:
+        return Decision(attention=Attention("enabled_again", "The host is enabled again and again; find out by whom, "
+                                            "then retry, or abandon"))
+    task = view.latest(kind)
+    if task is None:
+        return Decision(create=(NewTask(kind),))
+    if task.state is _Task.FAILED:
+        return Decision(event="task_failed", error=failure(task))
+    if task.state is _Task.DONE:
+        return Decision(event="verified")
+    return Decision(send=_ready(view, task))
+
+
+def _ready(view: View, task: TaskView) -> tuple[str, ...]:
+    return (task.id,) if ready(task, view.now) else ()
+
+
+def _moves(view: View, limits: Limits) -> Decision:
+    """Send the moves that the limits allow right now: whenever one ends, the next may start."""
+    waiting = [task for task in view.of("vm_migrate") if ready(task, view.now)]
+    in_flight = list(view.in_flight)
+    send: list[str] = []
+    for plan in dict.fromkeys(task.shown["plan"] for task in waiting):
+        of_plan = [task for task in view.of("vm_migrate") if task.shown["plan"] == plan]
+        done = {int(task.shown["position"]) for task in of_plan if not task.is_open}
+        moves = {move.position: (task, move) for task in of_plan if task in waiting
+                 for move in [Move.from_json(task.shown)]}
+        for chosen in startable([move for _, move in moves.values()], in_flight, limits, done):
+            send.append(moves[chosen.position][0].id)
+            in_flight.append((chosen.source, chosen.destination))
+    send += [task.id for task in view.of("vm_start") if ready(task, view.now)]
+    return Decision(send=tuple(send))
+
+
+def _rescue(view: View) -> Decision | None:
+    """Start a VM again that lost power in a move of ours; None when there is none to start.
+
+    When a toolstack restarted in mid-move the VM may be running at the destination though
+    its record says Halted: starting it there heals the record, starting it elsewhere would
+    make two of it.  So it is only ever started on the move's destination, once that is back.
+    """
+    started = {task.args["vm"] for task in view.of("vm_start")}
+    for task in view.of("vm_migrate"):
+        if task.state is not _Task.FAILED or (task.error or {}).get("code") != "vm_lost_power":
+            continue
+        if task.args["vm"] in started:
+            continue
+        if task.args["destination"] not in view.usable_hosts:
+            return Decision(attention=Attention(
+                "vm_lost_power", f"{task.shown.get('vm_name')} lost power in its move; it is started on "
+                f"{task.shown.get('destination_name')} as soon as that host is live and enabled",
+                {"vm": task.args["vm"]}))
+        return Decision(create=(NewTask("vm_start", {"vm": task.args["vm"], "destination": task.args["destination"]},
+                                        {"vm_name": task.shown.get("vm_name")}),))
+    failed = [task for task in view.of("vm_start") if task.state is _Task.FAILED]
+    if failed and not view.retried:
+        return Decision(attention=Attention("vm_halted", f"{failed[0].shown.get('vm_name')} lost power in its move and "
+                                            "could not be started again; start it by hand, then retry",
+                                            {"vm": failed[0].args["vm"]}), keep_attention=True)
+    return None
+
+
+def _not_covered(view: View) -> list[dict[str, Any]]:
+    """Return what the plan does not cover any more: VMs whose move failed, and VMs that were found on the host."""
+    latest: dict[str, TaskView] = {task.args["vm"]: task for task in view.of("vm_migrate")}
+    lost = [_blocker(task) for task in latest.values()
+            if task.state is _Task.FAILED and (task.error or {}).get("code") != "vm_lost_power"]
+    named = {blocker["vm"] for blocker in lost}
+    observe = view.latest("observe")
+    left_behind = {blocker["vm"] for blocker in view.options.get("left", [])}
+    if observe is not None and observe.state is _Task.PENDING and observe.readings.get("times"):
+        for vm in observe.readings["times"][-1].get("resident", []):
+            if vm not in named and not (vm in latest and latest[vm].is_open):
+                code = "left_behind" if vm in left_behind else "not_in_plan"
+                lost.append({"code": code, "vm": vm, "vm_name": vm, "host": None, "help": "",
+                             "message": f"VM {vm} is on the host and no move of the plan takes it away"})
+    return lost
+
+
+def _not_true_any_more(view: View, decision: Decision, lost: list[dict[str, Any]]) -> Decision:
+    """Plan again, or stop and say so, as the request asked."""
+    wanted = view.options.get("if_changed") == "replan" and view.replans_left > 0
+    if wanted or view.retried:
+        return Decision(send=decision.send, replan=True)
+    return Decision(send=decision.send, attention=Attention(
+        "plan_changed", "The plan is not true any more: " + "; ".join(blocker["message"] for blocker in lost[:5])
+        + ". Retry to plan again from here, or cancel", {"blockers": lost}))
+
+
+def _verify(view: View) -> Decision:
+    """Have the emptiness of the host read; whoever reads it reads twice."""
+    observe = view.latest("observe")
+    if observe is None or observe.state in (_Task.FAILED, _Task.SKIPPED):
+        return Decision(create=(NewTask("observe"),))
+    if observe.state is _Task.DONE:
+        return Decision(event="verified")
+    return Decision(send=_ready(view, observe))
+
+
+def _give_back(view: View) -> Decision:
+    """After a cancel: await what is in flight, then put the host back into service; moved VMs stay."""
+    enable = view.latest("host_enable")
+    unclaimed = tuple(task for task in withdrawable(view) if enable is None or task != enable.id)
+    if unclaimed:
+        return Decision(withdraw=unclaimed)
+    if any(task.is_claimed for task in view.tasks if task is not enable):
+        return Decision()
+    if enable is None or (enable.state is _Task.FAILED and view.retried):
+        return Decision(create=(NewTask("host_enable"),))
+    if enable.state is _Task.FAILED:
+        return Decision(attention=Attention("not_given_back", "The host could not be put back into service: "
+                                            + str((enable.error or {}).get("message")), enable.error or {}))
+    if enable.state is _Task.DONE:
+        return Decision(event="settled")
+    return Decision(send=_ready(view, enable))
+
+
+def _let_go(view: View) -> Decision:
+    """After a failure: await what is in flight and leave the host as it is."""
+    unclaimed = withdrawable(view)
+    if unclaimed:
+        return Decision(withdraw=unclaimed)
+    if any(task.is_claimed for task in view.tasks):
+        return Decision()
+    return Decision(event="settled")
+
+
+def _blocker(task: TaskView) -> dict[str, Any]:
+    error = task.error or {}
+    return {"code": error.get("code", "move_failed"), "vm": task.args["vm"], "vm_name": task.shown.get("vm_name"),
+            "host": task.args["destination"], "help": "",
+            "message": f"{task.shown.get('vm_name')} could not be moved to {task.shown.get('destination_name')}: "
+                       f"{error.get('message', 'it had no effect')}"}

@@ -1,0 +1,68 @@
+"""Which tasks come next when a host is brought into a pool or taken out of it.
+
+Pure: a View in, a Decision out.  How a host gets in is settled when its turn comes and
+stored in ``options["way"]``: init (it becomes the pool), join, or adopt (it is there).
+"""
+
+from conductor import states
+from conductor.operations.view import Decision, NewTask, View, failure, ready, withdrawable
+
+_Op, _Task = states.Operation, states.Task
+
+
+def add(view: View, join_limit_s: float) -> Decision:
+    """Decide for aggregate_add_host."""
+    if view.state in (_Op.CANCELLING, _Op.FAILING):
+        return _undo(view)
+    if view.state is not _Op.RUNNING:
+        return Decision()
+    if view.options["way"] == "join":
+        return _in_turn(view, [
+            NewTask("pool_join", {"master_uuid": view.options["master_uuid"],
+                                  "master_address": view.options["master_address"]}, limit_s=join_limit_s),
+            NewTask("sync_database", executor=view.options["master_host"])])
+    name = view.options["name_label"] if view.options["way"] == "init" else None
+    return _in_turn(view, [NewTask("pool_init", {"name_label": name})])
+
+
+def remove(view: View, eject_limit_s: float) -> Decision:
+    """Decide for aggregate_remove_host: eject, or only take the name off the last one."""
+    if view.state in (_Op.CANCELLING, _Op.FAILING):
+        return _undo(view)
+    if view.state is not _Op.RUNNING:
+        return Decision()
+    if view.options["way"] == "leave":
+        return Decision(event="verified")
+    if view.options["way"] == "unname":
+        return _in_turn(view, [NewTask("pool_init", {"name_label": ""})])
+    return _in_turn(view, [NewTask("observe"), NewTask("pool_eject", limit_s=eject_limit_s)])
+
+
+def _in_turn(view: View, steps: list[NewTask]) -> Decision:
+    """Carry out ``steps`` one after the other; the first that fails for good fails the whole."""
+    for step in steps:
+        task = view.latest(step.kind)
+        if task is None:
+            return Decision(create=(step,))
+        if task.state is _Task.FAILED:
+            return Decision(event="task_failed", error=failure(task))
+        if task.state is not _Task.DONE:
+            return Decision(send=(task.id,) if ready(task, view.now) else ())
+    return Decision(event="verified")
+
+
+def _undo(view: View) -> Decision:
+    """After a cancel or a failure: await what is in flight; remove the dead record of a failed join."""
+    unclaimed = tuple(task.id for task in view.tasks
+                      if task.id in withdrawable(view) and task.kind != "host_destroy")
+    if unclaimed:
+        return Decision(withdraw=unclaimed)
+    if any(task.is_claimed for task in view.tasks):
+        return Decision()
+    join = view.latest("pool_join")
+    destroy = view.latest("host_destroy")
+    if destroy is None and join is not None and join.state is _Task.FAILED and join.readings.get("on_master"):
+        return Decision(create=(NewTask("host_destroy", executor=view.options["master_host"]),))
+    if destroy is not None and destroy.is_open:
+        return Decision(send=(destroy.id,) if ready(destroy, view.now) else ())
+    return Decision(event="settled")

@@ -1,0 +1,70 @@
+"""The clock's events: silence, pauses that end, orders that nobody claimed.
+
+Any conductor's sweeper may look at any operation: the transaction that it runs either
+changes rows that nobody changed meanwhile, or is run again.
+"""
+
+import logging
+import threading
+
+from common import errors
+from conductor import states
+from conductor.db import operations
+from conductor.operations.advance import advance
+from conductor.operations.engine import Engine, Transaction
+from conductor.operations.orders import silence
+
+LOG = logging.getLogger(__name__)
+
+#: a conductor that changes nothing itself looks at least so often, for what others' clocks missed
+_LONGEST_PAUSE_S = 5.0
+
+
+def sweep(tx: Transaction, operation_id: str) -> None:
+    """Look at one operation now."""
+    operation = operations.get(tx.session, operation_id)
+    if operation.state in states.TERMINAL_OPERATION or operation.wake_at is None or operation.wake_at > tx.now:
+        return
+    silence(tx, operation)
+    tx.session.flush()
+    advance(tx, operation)
+
+
+class Sweeper:
+    """A thread that looks at each operation when it is due."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin to sweep."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the sweep under way."""
+        self._stopping.set()
+        self._engine.wake()
+        self._thread.join()
+
+    def due(self) -> float:
+        """Sweep what is due; return seconds until the next operation is."""
+        now = self._engine.clock.now()
+        for operation_id in self._engine.read(lambda session: operations.due(session, now)):
+            self._engine.run(lambda tx, one=operation_id: sweep(tx, one))  # type: ignore[misc]
+        wake = self._engine.read(operations.next_wake)
+        return _LONGEST_PAUSE_S if wake is None else max(wake - self._engine.clock.now(), 0.0)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            seen = self._engine.news()
+            pause = _LONGEST_PAUSE_S
+            try:
+                pause = self.due()
+            except errors.Error as exc:
+                LOG.warning("The sweep was interrupted: %s", exc.message)
+            except Exception:
+                # The outermost loop of the sweeper: without it nothing is ever sent again.
+                LOG.exception("The sweep failed")
+            self._engine.wait_news(seen, min(max(pause, 0.01), _LONGEST_PAUSE_S))

@@ -1,0 +1,179 @@
+"""From rows to what crosses to the API and to other services; ``doc/rpc.md`` describes the shapes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from common.clock import isoformat
+from conductor import states
+from conductor.aggregates import is_pool_backed
+from conductor.db import aggregates, hosts, operations
+from conductor.db.models import Aggregate, Event, Host, Membership, Operation, Plan, Task
+from conductor.operations import control
+
+Json = dict[str, Any]
+
+#: what an active operation makes of its host
+_STATE = {"maintenance_start": "draining", "maintenance_stop": "restoring", "aggregate_add_host": "joining",
+          "aggregate_remove_host": "leaving"}
+
+
+class Presenter:
+    """Shows rows of one session; rows that several shapes need are read once."""
+
+    def __init__(self, session: Session, now: float, agent_down_s: float, receiving_since: float,
+                 pool_backed_by_default: bool) -> None:
+        self.session = session
+        self._now = now
+        self._down_s = agent_down_s
+        self._since = receiving_since
+        self._default = pool_backed_by_default
+        self._hosts = {host.name: host for host in hosts.every(session)}
+        self._names = {host.uuid: host.name for host in self._hosts.values()}
+        self._active = operations.active_by_host(session)
+        self._places: dict[int, list[Membership]] = {}
+        for place in aggregates.all_memberships(session):
+            self._places.setdefault(place.aggregate_id, []).append(place)
+
+    def aggregate(self, row: Aggregate) -> Json:
+        """Return AGGREGATE."""
+        backed = is_pool_backed(row, self._default)
+        places = self._places.get(row.id, [])
+        metadata = dict(row.user_metadata)
+        if row.availability_zone:
+            metadata["availability_zone"] = row.availability_zone
+        if backed:
+            metadata["operational_state"] = self._operational_state(places)
+        pool = hosts.find_pool(self.session, row.pool)
+        return {"id": row.id, "uuid": row.uuid, "name": row.name, "availability_zone": row.availability_zone,
+                "hosts": [place.host for place in places], "metadata": metadata,
+                "created_at": isoformat(row.created_at), "updated_at": isoformat(row.updated_at), "deleted": False,
+                "deleted_at": None, "pool_backed": backed, "pool": row.pool,
+                "members": [self._member(place, pool.master if pool else None) for place in places]}
+
+    def _member(self, place: Membership, master: str | None) -> Json:
+        host, active = self._hosts.get(place.host), self._active.get(place.host)
+        return {"host": place.host, "state": place.state, "adopted": place.adopted,
+                "master": host is not None and host.uuid == master,
+                "operation": active.id if active else None}
+
+    def _operational_state(self, places: Sequence[Membership]) -> str:
+        if not places:
+            return "created"
+        return "active" if all(place.state == "member" for place in places) else "changing"
+
+    def host(self, row: Host) -> Json:
+        """Return HOST."""
+        active = self._active.get(row.name)
+        place = next((p for ps in self._places.values() for p in ps if p.host == row.name
+                      and p.pool_backed_host is not None), None)
+        aggregate = aggregates.get(self.session, place.aggregate_id) if place else None
+        pool = hosts.find_pool(self.session, row.pool)
+        report = (pool.report or {}) if pool else {}
+        seen: Json = next((h for h in report.get("hosts", []) if h["uuid"] == row.uuid), {})
+        vms = [vm for vm in report.get("vms", []) if vm["resident_on"] == row.uuid and not vm["control_domain"]]
+        zone = self._zone(row.name) or "nova"
+        return {"name": row.name, "uuid": row.uuid, "address": row.address, "zone": zone, "wanted": row.wanted,
+                "state": self._host_state(row, active, bool(vms)), "reason": row.reason, "enabled": row.enabled,
+                "live": row.live, "agent": "up" if self.is_up(row) else "down",
+                "last_sync_at": isoformat(row.last_sync_at), "trouble": row.trouble, "role": row.role,
+                "aggregate": {"id": aggregate.id, "name": aggregate.name} if aggregate else None, "pool": row.pool,
+                "master": pool is not None and pool.master == row.uuid, "operation": active.id if active else None,
+                "owner": row.owner, "epoch": row.epoch, "vms": len(vms),
+                "memory_total_bytes": seen.get("memory_total_bytes"),
+                "memory_free_bytes": seen.get("memory_free_bytes"), "cpus": seen.get("cpus"),
+                "version": seen.get("version", ""), "product": seen.get("product", "")}
+
+    def _zone(self, host: str) -> str | None:
+        for places in self._places.values():
+            for place in places:
+                if place.host == host:
+                    zone = aggregates.get(self.session, place.aggregate_id).availability_zone
+                    if zone:
+                        return zone
+        return None
+
+    def is_up(self, row: Host) -> bool:
+        """Return whether the host's agent was heard lately."""
+        return self._now - max(row.last_sync_at, self._since) <= self._down_s
+
+    def _host_state(self, row: Host, active: Operation | None, has_vms: bool) -> str:
+        if row.quarantined:
+            return "quarantined"
+        if active is not None and active.kind in _STATE:
+            giving_back = active.kind == "maintenance_start" and active.state == states.Operation.CANCELLING
+            return "restoring" if giving_back else _STATE[active.kind]
+        if row.enabled is None:
+            return "unknown"
+        if row.enabled:
+            return "serving"
+        return "in_maintenance" if row.wanted == "maintenance" and not has_vms else "disabled"
+
+    def vms(self, row: Host) -> list[Json]:
+        """Return the VMs on the host and on their way to it, as VM."""
+        pool = hosts.find_pool(self.session, row.pool)
+        report = (pool.report or {}) if pool else {}
+        moving = {task.args["vm"]: self._names.get(task.args["destination"])
+                  for task in operations.open_moves(self.session, row.pool or "")
+                  if task.state != states.Task.PENDING}
+        served = operations.last_of_kind(self.session, row.name, "maintenance_stop", "succeeded")
+        away = {move.args["vm"] for move in operations.moves_away(
+            self.session, row.name, served.created_at if served else 0.0) if move.args["source"] == row.uuid}
+        return [{"uuid": vm["uuid"], "name": vm["name_label"], "power_state": vm["power_state"],
+                 "host": self._names.get(vm["resident_on"] or ""), "home": row.name if vm["uuid"] in away else None,
+                 "memory_bytes": vm["memory_dynamic_min_bytes"], "vcpus": vm["vcpus"],
+                 "hindrances": vm["hindrances"], "moving_to": moving.get(vm["uuid"])}
+                for vm in report.get("vms", []) if not vm["control_domain"]
+                and (vm["resident_on"] == row.uuid or vm["uuid"] in away)]
+
+    def operation(self, row: Operation) -> Json:
+        """Return OPERATION."""
+        tasks = operations.tasks(self.session, row.id)
+        moves = [task for task in tasks if task.kind == "vm_migrate"]
+        attention = dict(row.attention) if row.attention else None
+        if attention:
+            attention["since"] = isoformat(attention.get("since"))
+        return {"id": row.id, "kind": row.kind, "state": row.state, "host": row.host, "aggregate": row.aggregate_id,
+                "plan": row.plan_id, "attention": attention, "error": row.error, "result": row.result,
+                "progress": {"moves_total": len(moves), "moves_done": sum(m.state == "done" for m in moves),
+                             "moves_failed": sum(m.state == "failed" for m in moves),
+                             "moves_in_flight": sum(m.state in ("sent", "executing", "unknown") for m in moves)},
+                "moves": [self._move(task) for task in moves],
+                "tasks": [{"id": task.id, "kind": task.kind, "state": task.state, "attempt": task.attempt,
+                           "host": task.host, "executor": task.executor, "error": task.error} for task in tasks],
+                "user": row.user, "reason": row.reason, "epoch": row.epoch,
+                "created_at": isoformat(row.created_at), "updated_at": isoformat(row.updated_at),
+                "ended_at": isoformat(row.ended_at), "last_event": row.last_event,
+                "actions": control.actions(row)}
+
+    def _move(self, task: Task) -> Json:
+        shown = task.shown or {}
+        return {"task": task.id, "position": task.position, "vm": task.args["vm"], "vm_name": shown.get("vm_name"),
+                "source": self._host_name(task.args["source"], shown.get("source_name")),
+                "destination": self._host_name(task.args["destination"], shown.get("destination_name")),
+                "state": task.state, "progress": task.progress, "memory_bytes": shown.get("memory_bytes"),
+                "start_s": shown.get("start_s"), "end_s": shown.get("end_s"), "started_at": isoformat(task.claimed_at),
+                "ended_at": isoformat(task.ended_at), "error": task.error}
+
+    def _host_name(self, uuid: str, name: str | None) -> str:
+        return self._names.get(uuid) or name or uuid
+
+    def plan(self, row: Plan) -> Json:
+        """Return PLAN."""
+        body = row.body
+        moves = [{"position": move["position"], "vm": move["vm"], "vm_name": move["vm_name"],
+                  "source": self._host_name(move["source"], move.get("source_name")),
+                  "destination": self._host_name(move["destination"], move.get("destination_name")),
+                  "memory_bytes": move["memory_bytes"], "start_s": move["start_s"], "end_s": move["end_s"]}
+                 for move in body["moves"]]
+        return {"id": row.id, "host": row.host, "wanted": row.wanted, "created_at": isoformat(row.created_at),
+                "feasible": True, "moves": moves, "eta": body["eta"], "left": body["left"],
+                "operation": row.operation_id}
+
+
+def event(row: Event) -> Json:
+    """Return EVENT."""
+    return {"n": row.n, "at": isoformat(row.at), "subject": "task" if row.task_id else "operation",
+            "task": row.task_id, "task_kind": row.task_kind, "state": row.state, "event": row.event,
+            "next": row.next, "why": row.why, "detail": row.detail}

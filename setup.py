@@ -1,0 +1,5 @@
+"""Packaging is described in setup.cfg."""
+
+import setuptools
+
+setuptools.setup()
