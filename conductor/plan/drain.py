@@ -1,7 +1,7 @@
 """Plans how all VMs leave a host, or says everything that prevents it; stores and starts nothing."""
 from conductor.plan.advice import smallest_change
 from conductor.plan.eligibility import hindrances, host_refusal, pair_refusal
-from conductor.plan.memory import held_bytes, need_bytes
+from conductor.plan.memory import need_bytes
 from conductor.plan.model import MAINTENANCE, Blocker, Estimates, Host, Limits, Plan, Refusal, Snapshot, Vm
 from conductor.plan.placement import Placement, place
 from conductor.plan.sequence import sequence
@@ -41,11 +41,10 @@ def _has_to_leave(snapshot: Snapshot, vm: Vm) -> bool:
 
 
 def _pairs(snapshot: Snapshot, placement: Placement) -> list[tuple[Vm, str]]:
-    """Return who goes where: third VMs before those that they make room for, and the largest first."""
+    """Return who goes where: third VMs in their order, then those that they make room for, largest first."""
     thirds = [(snapshot.vm(uuid), host) for uuid, host in placement.cleared.items()]
     movers = [(snapshot.vm(uuid), host) for uuid, host in placement.assigned.items()]
-    return [*sorted(thirds, key=lambda pair: (-held_bytes(pair[0]), pair[0].uuid)),
-            *sorted(movers, key=lambda pair: (-need_bytes(pair[0]), pair[0].uuid))]
+    return [*thirds, *sorted(movers, key=lambda pair: (-need_bytes(pair[0]), pair[0].uuid))]
 
 
 def _hindered_blockers(snapshot: Snapshot, source: Host, vms: list[Vm]) -> list[Blocker]:

@@ -3,6 +3,9 @@
 The rules are asked in xapi's order, but per VM *and* host: xapi's own evacuation wants every host to be
 able to take every VM. Codes are xapi's where it has one. Source: XENAPI §7.1, §7.2.
 """
+from functools import lru_cache
+from itertools import zip_longest
+
 from conductor.plan.memory import free_bytes, need_bytes
 from conductor.plan.model import DISABLED, SERVING, Blocker, Host, Snapshot, Vm, Why
 from conductor.plan.wording import listing, size
@@ -129,20 +132,20 @@ def _power_state(vm: Vm) -> Blocker:
 def _cpu_fits(vm: Vm, source: Host, host: Host) -> bool:
     if source.cpu_vendor != host.cpu_vendor:
         return False
-    wanted = _feature_words(vm.cpu_features or source.cpu_features)
-    offered = _feature_words(host.cpu_features)
-    if wanted is None or offered is None:
-        return (vm.cpu_features or source.cpu_features) == host.cpu_features
-    offered += [0] * (len(wanted) - len(offered))
-    return all(want & ~offer == 0 for want, offer in zip(wanted, offered, strict=False))
+    return _has_features(vm.cpu_features or source.cpu_features, host.cpu_features)
 
 
-def _feature_words(features: str) -> list[int] | None:
-    """Return xapi's "1fcbfbff-80b82221-..." as numbers, None when it is written otherwise."""
+@lru_cache(maxsize=1024)        # a pool has a handful of different sets, and is asked for each VM and host
+def _has_features(wanted: str, offered: str) -> bool:
+    """Compare xapi's feature sets, "1fcbfbff-80b82221-..."; what is written otherwise must be equal."""
+    if wanted == offered:
+        return True
     try:
-        return [int(word, 16) for word in features.split("-")] if features else []
+        words = [(int(want or "0", 16), int(offer or "0", 16)) for want, offer
+                 in zip_longest(wanted.split("-"), offered.split("-"), fillvalue="0")]
     except ValueError:
-        return None
+        return False
+    return all(want & ~offer == 0 for want, offer in words)
 
 
 def _no(host: Host, code: str, message: str, remedy: str, vm: Vm | None = None) -> Blocker:

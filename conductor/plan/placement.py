@@ -12,9 +12,10 @@ from conductor.plan.wording import listing, size
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """VM -> host for the VMs asked about (``assigned``) and third VMs moved out of their way (``cleared``).
+    """VM -> host: for the VMs asked about, and for third VMs that make room for them.
 
-    ``homeless`` have a blocker each; ``left_bytes`` is what stays free on every destination.
+    ``cleared`` has the third VMs in the order in which they have to move. ``homeless`` have a blocker each;
+    ``left_bytes`` is what stays free on every destination.
     """
 
     assigned: dict[str, str]
@@ -67,7 +68,7 @@ def _board(snapshot: Snapshot, source: str, usable: Sequence[Host], vms: Sequenc
         if vm.is_running and vm.uuid not in going:
             where = snapshot.destinations_to_be.get(vm.uuid) or vm.resident_on or ""
             members.update((group, where) for group in vm.groups & snapshot.anti_affinity_groups)
-    board = Board({host.uuid: host for host in usable}, free, {}, {}, members, fresh=dict(free))
+    board = Board({host.uuid: host for host in usable}, free, {}, {}, members)
     for vm in vms:
         _admit(board, snapshot, vm, usable)
     return board

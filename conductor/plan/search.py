@@ -14,7 +14,7 @@ SEARCH_BUDGET = 60_000
 # It goes one call deeper for each VM; with more than these the budget would not reach far anyway.
 SEARCH_VMS = 200
 # A VM that doesn't fit may push so many others away; each is a live migration that nobody asked for.
-THIRD_VMS_PER_VM = 3
+THIRD_VMS_PER_VM = 8
 
 
 @dataclass
@@ -27,8 +27,7 @@ class Board:
     groups: dict[str, frozenset[str]]                     # VM -> its anti-affinity groups
     members: Counter[tuple[str, str]]                     # (group, host) -> running members there
     assigned: dict[str, str] = field(default_factory=dict)
-    cleared: dict[str, str] = field(default_factory=dict)     # third VMs -> where they go
-    fresh: dict[str, int] = field(default_factory=dict)       # for third VMs: no memory freed by others
+    cleared: dict[str, str] = field(default_factory=dict)     # third VMs, in order -> where they go
 
     def put(self, vm: Vm, host: str) -> None:
         self.free[host] -= need_bytes(vm)
@@ -43,10 +42,12 @@ class Board:
             self.members[group, host] -= 1
 
     def clear(self, vm: Vm, source: str, host: str) -> None:
-        """Move the third VM ``vm`` from ``source`` to ``host``."""
+        """Move the third VM ``vm`` from ``source`` to ``host``.
+
+        It may use what third VMs before it freed, never after it: so no two ever wait for each other.
+        """
         self.free[source] += held_bytes(vm)
         self.free[host] -= need_bytes(vm)
-        self.fresh[host] -= need_bytes(vm)
         self.cleared[vm.uuid] = host
         for group in self.groups[vm.uuid]:
             self.members[group, source] -= 1
@@ -86,13 +87,8 @@ def fill_partly(board: Board, vms: Sequence[Vm], residents: Mapping[str, Sequenc
     ``residents`` are the third VMs of each host that may be moved; the board knows where to.
     """
     by_uuid = {vm.uuid: vm for vm in vms}
-    homeless = []
-    for vm in sorted(vms, key=lambda vm: (-need_bytes(vm), vm.uuid)):
-        hosts = board.fitting(vm)
-        if hosts:
-            board.put(vm, min(hosts, key=lambda host: board.tight(vm, host)))
-        else:
-            homeless.append(vm)
+    # Largest first, and room is made at once: the small ones fit into the gaps that are left.
+    homeless = sorted(vms, key=lambda vm: (-need_bytes(vm), vm.uuid))
     while True:     # what makes room for one VM may leave enough for another
         still = [vm for vm in homeless if not _make_room(board, vm, by_uuid, residents)]
         if len(still) == len(homeless):
@@ -220,13 +216,10 @@ def _clearing(board: Board, host: str, deficit: int, residents: Sequence[Vm]) ->
 
 
 def _refuges(board: Board, third: Vm, host: str, spent: Mapping[str, int]) -> list[str]:
-    """Return where ``third`` could go, best first.
-
-    Only memory that is free from the start counts: so no third VM ever waits for another, in a circle even.
-    """
+    """Return where ``third`` could go, best first."""
     need = need_bytes(third)
     found = [other for other in board.eligible[third.uuid] if other != host
-             and min(board.free[other], board.fresh[other]) - spent.get(other, 0) >= need]
+             and board.free[other] - spent.get(other, 0) >= need]
     return sorted(found, key=lambda other: board.tight(third, other))
 
 

@@ -12,11 +12,12 @@ def size(count_bytes: int) -> str:
     return f"{count_bytes / GIB:.1f} GiB"
 
 
-def size_at_least(count_bytes: int) -> str:
-    """Return bytes rounded up, for "free so much": what is said must be enough."""
-    if count_bytes < GIB:
-        return f"{-(-count_bytes // MIB)} MiB"
-    return f"{-(-count_bytes * 10 // GIB) / 10:.1f} GiB"
+def rounded_up(count_bytes: int) -> int:
+    """Return at least so many bytes, which ``size`` says exactly: so "free so much" is enough."""
+    if count_bytes <= GIB - MIB:
+        return -(-count_bytes // MIB) * MIB
+    tenths = -(-count_bytes * 10 // GIB)
+    return -(-tenths * GIB // 10)
 
 
 def span(seconds: float) -> str:

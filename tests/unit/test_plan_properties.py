@@ -62,7 +62,8 @@ def some_vm(draw: st.DrawFn, name: str, hosts: list[str]) -> Vm:
     odd: dict[str, Any] = draw(st.sampled_from([
         {}, {}, {}, {}, {"srs": frozenset(SRS)}, {"power_state": "Paused"}, {"groups": frozenset("g")},
         {"hindrances": (Hindrance("VM_HAS_VGPU", "it has a virtual GPU"),)}, {"control_domain": True},
-        {"domain_type": "pv_in_pvh", "memory_static_max_bytes": 5 * GIB}, {"memory_dynamic_min_bytes": GIB + 1}]))
+        {"domain_type": "pv_in_pvh", "memory_static_max_bytes": 5 * GIB},
+        {"memory_dynamic_min_bytes": GIB + 1}]))
     # Most are on the first host: that is the one to be drained.
     at = draw(st.sampled_from([hosts[0], *hosts]))
     return replace(vm(name, at, draw(st.sampled_from([0.5, 1, 2, 3, 4, 5]))), **odd)

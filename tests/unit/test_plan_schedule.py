@@ -96,7 +96,7 @@ def test_a_quiet_guest_is_copied_once_and_a_shared_link_takes_as_much_longer() -
 
 
 def test_a_writing_guest_is_copied_again_in_ever_smaller_rounds() -> None:
-    # 1 GiB at 1 GiB/s: each round leaves a tenth of the one before; the last copy is made with the guest paused.
+    # 1 GiB at 1 GiB/s: each round leaves a tenth of the one before, the last is sent with the guest paused.
     writing = replace(QUIET, dirty_per_s=0.1, working_set=1)
     assert copy_s(GIB, writing) == pytest.approx(1.1111, abs=1e-3)
 

@@ -4,7 +4,7 @@ import json
 import pytest
 
 from conductor.plan.model import Blocker, Eta, Limits, Move, Plan, Refusal, Vm
-from conductor.plan.wording import count, listing, size, size_at_least, span
+from conductor.plan.wording import count, listing, rounded_up, size, span
 from tests.unit.test_plan_world import GIB, vm
 
 PLAN = Plan("h1", "maintenance", (Move(1, "v", "web", "h1", "h2", GIB, 0.0, 9.5),), Eta(8, 9.5, 20),
@@ -41,7 +41,7 @@ def test_a_refusal_without_a_known_remedy_says_none() -> None:
 
 
 def test_sizes_and_times_are_written_for_people() -> None:
-    assert [size(512 << 20), size(3 * GIB), size_at_least(1), size_at_least(GIB + 1)] \
+    assert [size(512 << 20), size(3 * GIB), size(rounded_up(1)), size(rounded_up(GIB + 1))] \
         == ["512 MiB", "3.0 GiB", "1 MiB", "1.1 GiB"]
     assert [span(0.2), span(59.6), span(130), span(7300)] == ["0 s", "1 min 0 s", "2 min 10 s", "2 h 1 min"]
     assert [listing([]), listing(["a"]), listing(["a", "b", "c"]), listing(list("abcdefg"))] \
