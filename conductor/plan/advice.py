@@ -25,7 +25,7 @@ def smallest_change(snapshot: Snapshot, source: str, hindered: Sequence[Vm], mov
         if not room:
             return None
         parts.append(", or ".join(room))
-    return "; and ".join(parts) or None
+    return ", and ".join(parts) or None
 
 
 def _memory_to_free(snapshot: Snapshot, source: str, vms: Sequence[Vm], placement: Placement) -> str | None:

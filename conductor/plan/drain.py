@@ -41,10 +41,13 @@ def _has_to_leave(snapshot: Snapshot, vm: Vm) -> bool:
 
 
 def _pairs(snapshot: Snapshot, placement: Placement) -> list[tuple[Vm, str]]:
-    """Return who goes where: third VMs in their order, then those that they make room for, largest first."""
+    """Return who goes where: third VMs in their order, then the others.
+
+    Smallest first, so that as few as possible count as those who have to wait for room.
+    """
     thirds = [(snapshot.vm(uuid), host) for uuid, host in placement.cleared.items()]
     movers = [(snapshot.vm(uuid), host) for uuid, host in placement.assigned.items()]
-    return [*thirds, *sorted(movers, key=lambda pair: (-need_bytes(pair[0]), pair[0].uuid))]
+    return [*thirds, *sorted(movers, key=lambda pair: (need_bytes(pair[0]), pair[0].uuid))]
 
 
 def _hindered_blockers(snapshot: Snapshot, source: Host, vms: list[Vm]) -> list[Blocker]:
