@@ -4,7 +4,7 @@ import logging
 
 from common import errors
 from common.messages import HostReport, PoolReport, Sync, SyncAnswer
-from conductor.db import hosts
+from conductor.db import aggregates, hosts
 from conductor.db.models import Host, Incarnation, Pool
 from conductor.operations import drift, orders
 from conductor.operations.advance import is_up
@@ -21,7 +21,8 @@ def sync(tx: Transaction, said: Sync) -> SyncAnswer:
     host = hosts.find(tx.session, said.host)
     if host is None:
         if said.host_uuid is None or said.address is None:
-            return SyncAnswer(interval_s=tx.settings.sync_interval_s)
+            # A member of a pool can only be asked through its master, which is enrolled first.
+            return SyncAnswer(interval_s=tx.settings.sync_interval_s, members=_members(tx, None, said))
         host = _enrol(tx, said)
     if not _is_newest(tx, host, said):
         return SyncAnswer(superseded=True)
@@ -36,9 +37,24 @@ def sync(tx: Transaction, said: Sync) -> SyncAnswer:
     waiting, dropped = orders.hear(tx, host, said.running)
     if first:
         LOG.info("The agent of host %s is heard", host.name)
-    near = hosts.in_pool(tx.session, host.pool) if host.pool else [host]
     return SyncAnswer(observe=observe, interval_s=tx.settings.sync_interval_s, orders=waiting, dropped=dropped,
-                      members={one.uuid: one.address for one in near})
+                      members=_members(tx, host, said))
+
+
+def _members(tx: Transaction, host: Host | None, said: Sync) -> dict[str, str]:
+    """Return the addresses that HOST_IS_SLAVE may be followed to: those of enrolled hosts only.
+
+    They are the hosts of the same pool and aggregate, and the one that the host names as
+    its master.
+    """
+    near = [one for one in hosts.every(tx.session) if one.address == said.master_address]
+    if host is not None:
+        near += [host, *(hosts.in_pool(tx.session, host.pool) if host.pool else ())]
+        place = aggregates.pool_backed_membership(tx.session, host.name)
+        if place is not None:
+            near += [hosts.get(tx.session, other.host)
+                     for other in aggregates.memberships(tx.session, place.aggregate_id)]
+    return {one.uuid: one.address for one in near}
 
 
 def _enrol(tx: Transaction, said: Sync) -> Host:

@@ -101,8 +101,7 @@ class _Ids:
 def _responder(route: Route, conductor: Conductor, public_url: str | None, user: str,
                new_id: Callable[[], str]) -> Callable[..., None]:
     """Return what falcon calls for ``route``: check, one call, put into form."""
-    body = None if route.body is None else check.compiled(route.body)
-    query = None if route.query is None else check.compiled(route.query)
+    body, query = route.body_checker, route.query_checker
 
     def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         key = reading.key_of(req)

@@ -5,11 +5,13 @@ It holds no behaviour.  A body schema of None means that no body is read.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 from conductor.api.exchange import Answer, Request
 from conductor.api.nova import aggregates, versions
 from conductor.api.nova import hosts as nova_hosts
 from conductor.api.schemas import nova, v1
+from conductor.api.schemas.check import Checker, compiled
 from conductor.api.schemas.fields import Schema
 from conductor.api.v1 import hosts, operations, plans, service
 
@@ -23,6 +25,16 @@ class Route:
     function: Callable[[Request], Answer]
     body: Schema | None = None
     query: Schema | None = None      #: None: the query isn't read
+
+    @cached_property
+    def body_checker(self) -> Checker | None:
+        """The judge of bodies, made at first use: making one takes milliseconds."""
+        return None if self.body is None else compiled(self.body)
+
+    @cached_property
+    def query_checker(self) -> Checker | None:
+        """The judge of queries."""
+        return None if self.query is None else compiled(self.query)
 
 
 AGGREGATES = "/v2.1/os-aggregates"

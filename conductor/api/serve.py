@@ -39,21 +39,37 @@ class Service:
         self._server.software = "corral"
         self._server.max_request_body_size = LARGEST_BODY_BYTES
         self._server.max_request_header_size = LARGEST_HEADER_BYTES
-        self._thread = threading.Thread(target=self._server.serve, name="corral-api", daemon=True)
+        self._refusal: OSError | None = None
+        self._listening = threading.Event()
+        # a daemon, so that its children are: a request that hangs must not keep the process alive
+        self._thread = threading.Thread(target=self._serve, name="corral-api", daemon=True)
 
     def start(self) -> None:
         """Listen and serve; port 0 takes a free one.  Raises Unavailable when the address can't be had."""
+        self._thread.start()
+        self._listening.wait()
+        if self._refusal is not None:
+            raise errors.Unavailable(f"Can't listen on {self._host}, port {self._server.bind_addr[1]}: "
+                                     f"{self._refusal}", code="address_not_available") from self._refusal
+
+    def _serve(self) -> None:
         try:
             self._server.prepare()
         except OSError as exc:
-            raise errors.Unavailable(f"Can't listen on {self._host}, port {self._server.bind_addr[1]}: {exc}",
-                                     code="address_not_available") from exc
-        self._thread.start()
+            self._refusal = exc
+            return
+        finally:
+            self._listening.set()
+        self._server.serve()
 
-    def stop(self) -> None:
-        """Take no more requests and answer those in hand."""
-        self._server.stop()
-        self._thread.join()
+    def stop(self, patience_s: float = 10.0) -> None:
+        """Take no more requests and answer those in hand; what takes longer than ``patience_s`` is cut off."""
+        # cheroot itself would wait for ever
+        stopping = threading.Thread(target=self._server.stop, name="corral-api-stop", daemon=True)
+        stopping.start()
+        stopping.join(patience_s)
+        if stopping.is_alive():
+            LOG.warning("Requests were still unanswered after %.0f s and are cut off", patience_s)
 
     @property
     def url(self) -> str:

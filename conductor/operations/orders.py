@@ -106,6 +106,11 @@ def _settle(tx: Transaction, operation: Operation, task: Task, verdict: Verdict)
 
 def _observe_host(tx: Transaction, task: Task, readings: dict[str, Any]) -> None:
     """Keep what an order has read about its host: it is newer than the pool's last report."""
+    if task.state == _Task.DONE and task.kind in ("pool_join", "pool_eject"):
+        moved = hosts.find(tx.session, task.host)
+        if moved is not None:
+            moved.pool, moved.observed_at = (task.pool if task.kind == "pool_join" else None), tx.now
+            moved.enabled = moved.live = task.kind == "pool_join" or None
     if task.kind not in ("host_disable", "host_enable", "observe"):
         return
     read = (readings.get("times") or [{}])[-1] if task.kind == "observe" else readings
