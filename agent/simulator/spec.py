@@ -220,9 +220,11 @@ def check_spec(spec: WorldSpec) -> None:
     for place, name in places:
         if name not in hosts:
             raise WorldError(f"{place}: there is no host {name!r}")
-    storage = {one.name for one in spec.storage} | {"local"}
-    networks = {one.name for one in spec.networks} | {"management"}
+    master = {name: pool.hosts[0] for pool in spec.pools for name in pool.hosts}
     for index, vm in enumerate(spec.vms):
+        pool = {name for name in hosts if master.get(name, name) == master.get(vm.host, vm.host)}
+        storage = {one.name for one in spec.storage if one.pool in pool} | {"local"}
+        networks = {one.name for one in spec.networks if one.pool in pool} | {"management"}
         _check_vm(f"vms[{index}]", vm, storage, networks)
 
 
@@ -232,7 +234,7 @@ def _check_vm(place: str, vm: VmSpec, storage: set[str], networks: set[str]) -> 
               ("domain_type", {vm.domain_type} - {"hvm", "pv", "pv_in_pvh", "pvh"})]
     for key, wrong in checks:
         if wrong:
-            raise WorldError(f"{place}.{key}: {min(wrong)!r} is not known here")
+            raise WorldError(f"{place}.{key}: {min(wrong)!r} is not known, or not in this pool")
     if vm.memory_min > vm.memory:
         raise WorldError(f"{place}.memory_min: more than memory")
 

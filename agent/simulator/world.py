@@ -224,7 +224,7 @@ class World:
     def _collect_tasks(self, db: Database) -> None:
         ended = [(db.get("task", ref, "_ended"), ref) for ref in db.refs("task") if db.get("task", ref, "_ended")]
         surplus = len(db.rows["task"]) - steps.TASKS_KEPT
-        for at, ref in sorted(ended):
+        for at, ref in sorted(ended, key=lambda one: float(one[0])):
             if surplus > 0 or at < self.now - steps.TASK_KEPT:
                 db.delete("task", ref)
                 surplus -= 1

@@ -173,7 +173,7 @@ def test_an_ejected_host_comes_back_as_a_fresh_pool_of_one() -> None:
 
 
 def test_eject_refuses_the_master_and_a_host_with_guests() -> None:
-    world, clock, master = pool_of(2)
+    world, _clock, master = pool_of(2)
     own, other = (master("host.get_by_uuid", world.node_named(name).uuid) for name in ("h1", "h2"))
     with pytest.raises(Failure) as refusal:
         master("pool.eject", own)
@@ -203,7 +203,7 @@ def test_a_member_whose_toolstack_restarts_enables_itself_unless_told_not_to(aut
 
 
 def test_a_master_that_restarts_forgets_sessions_and_tasks() -> None:
-    world, clock, master = pool_of(2)
+    world, _clock, master = pool_of(2)
     task = master("task.create", "mine", "")
     token = master("event.from", ["host"], "", 0.0)["token"]
     master("host.restart_agent", master("host.get_by_uuid", world.node_named("h1").uuid))
@@ -221,7 +221,7 @@ def test_a_master_that_restarts_forgets_sessions_and_tasks() -> None:
 
 
 def test_a_reboot_wants_a_disabled_host_and_takes_its_guests_down() -> None:
-    world, clock, master = pool_of(2)
+    world, _clock, master = pool_of(2)
     host = master("host.get_by_uuid", world.node_named("h2").uuid)
     vm = master("VM.create", {"name_label": "guest"})
     master("VM.start_on", vm, host, False, False)
