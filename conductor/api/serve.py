@@ -36,7 +36,6 @@ class Service:
     def __init__(self, app: Callable[..., Any], host: str, port: int, threads: int = THREADS) -> None:
         self._host = host
         self._server: Any = _Server((host, port), app, numthreads=threads, request_queue_size=128)
-        self._server.software = "corral"
         self._server.max_request_body_size = LARGEST_BODY_BYTES
         self._server.max_request_header_size = LARGEST_HEADER_BYTES
         self._refusal: OSError | None = None
