@@ -30,7 +30,7 @@ def sync(tx: Transaction, said: Sync) -> SyncAnswer:
         raise errors.WrongState(f"The name {said.host} belongs to the host with uuid {host.uuid}; forget that one "
                                 "before another machine takes its name", code="host_uuid_changed")
     first = host.last_sync_at < tx.now - tx.settings.agent_down_s
-    _note_state(host, said, tx.now)
+    _note_state(tx, host, said)
     observe = _elect(tx, host)
     if said.report is not None and observe and said.report.get("pool") == host.pool:
         _take_report(tx, PoolReport.from_wire(said.report))
@@ -83,16 +83,30 @@ def _is_newest(tx: Transaction, host: Host, said: Sync) -> bool:
     return True
 
 
-def _note_state(host: Host, said: Sync, now: float) -> None:
-    host.last_sync_at = now
+def _note_state(tx: Transaction, host: Host, said: Sync) -> None:
+    host.last_sync_at = tx.now
     host.trouble = said.trouble
     # A database restored from a backup may know less than the agents have seen.
     host.epoch = max(host.epoch, said.highest_epoch)
     if said.role != "unreachable":
         host.role = said.role
-        host.pool = said.pool or host.pool
+        host.pool = _confirmed_pool(tx, host, said)
         host.address = said.address or host.address
         host.url = said.url or host.url
+
+
+def _confirmed_pool(tx: Transaction, host: Host, said: Sync) -> str | None:
+    """Return the pool the host is in: its own when it stands alone, else one whose report lists it.
+
+    A host that was just ejected goes on answering as a member for a while, so what a slave
+    says of itself counts only together with the master's word, read after the last change.
+    """
+    if said.role != "slave" or said.pool is None or said.pool == host.pool:
+        return said.pool or host.pool
+    pool = hosts.find_pool(tx.session, said.pool)
+    listed = pool is not None and any(one["uuid"] == host.uuid for one in (pool.report or {}).get("hosts", []))
+    newer = pool is not None and (pool.report_at or 0.0) > (host.observed_at or 0.0)
+    return said.pool if listed and newer else host.pool
 
 
 def _elect(tx: Transaction, host: Host) -> bool:

@@ -195,6 +195,11 @@ def _replan(tx: Transaction, operation: Operation) -> tuple[Attention | None, fl
     """Make and store a new plan for what is still on the host; return why not, and when to try again."""
     settings = tx.settings
     host = hosts.get(tx.session, str(operation.host))
+    tasks = operations.tasks(tx.session, operation.id)
+    for task in tasks:
+        if task.kind == "vm_migrate" and task.state in (states.Task.PENDING, states.Task.SENT):
+            tx.apply(task, "withdraw", operation)
+    tx.session.flush()
     try:
         seen = snapshot.of_pool(tx.session, operation.pool, tx.now, settings.agent_down_s)
     except errors.Unavailable as exc:
@@ -206,14 +211,19 @@ def _replan(tx: Transaction, operation: Operation) -> tuple[Attention | None, fl
         return Attention("no_plan", "No plan fits what is left on the host: "
                          + "; ".join(b.message for b in outcome.blockers[:5]), {"blockers": blockers}
                          ), tx.now + settings.refused_replan_s
-    if not outcome.moves:
+    failed = [task for task in tasks if task.kind == "vm_migrate" and task.state == states.Task.FAILED]
+    pool = hosts.find_pool(tx.session, operation.pool)
+    if not outcome.moves and pool and (pool.report_at or 0.0) <= max((t.ended_at or 0.0 for t in failed), default=tx.now):
         # The report does not show yet what the order's readings showed; the next one will.
         return None, tx.now + settings.retry_pause_s
-    plan = store_plan(tx, host.name, outcome, operation.id)
-    operation.plan_id = plan.id
-    for task in operations.tasks(tx.session, operation.id):
+    for task in failed:
+        task.shown = {**(task.shown or {}), "resolved": True}
+    for task in tasks:
         if task.kind == "observe":
             task.readings = None
+    plan = store_plan(tx, host.name, outcome, operation.id)
+    operation.plan_id = plan.id
+    operation.options = {**operation.options, "left": [blocker.to_json() for blocker in outcome.left]}
     create_moves(tx, operation, plan.id, outcome)
     tx.apply(operation, "replanned", plan=plan.id, moves=len(outcome.moves))
     return None, 0.0

@@ -98,6 +98,8 @@ class Engine:
         Raises what ``work`` raises, with nothing stored; Unavailable when the database is away.
         """
         def attempt(session: Session) -> tuple[Transaction, R]:
+            # Its turn first, then the time: events stand in the order of their times.
+            session.connection()
             transaction = Transaction(session, self.clock.now(), self.settings, self.receiving_since)
             result = work(transaction)
             session.flush()

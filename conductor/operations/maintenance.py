@@ -95,7 +95,7 @@ def _moves(view: View, limits: Limits) -> Decision:
     send: list[str] = []
     for plan in dict.fromkeys(task.shown["plan"] for task in waiting):
         of_plan = [task for task in view.of("vm_migrate") if task.shown["plan"] == plan]
-        done = {int(task.shown["position"]) for task in of_plan if not task.is_open}
+        done = {int(task.shown["position"]) for task in of_plan if task.state is _Task.DONE}
         moves = {move.position: (task, move) for task in of_plan if task in waiting
                  for move in [Move.from_json(task.shown)]}
         for chosen in startable([move for _, move in moves.values()], in_flight, limits, done):
@@ -137,7 +137,8 @@ def _not_covered(view: View) -> list[dict[str, Any]]:
     """Return what the plan does not cover any more: VMs whose move failed, and VMs that were found on the host."""
     latest: dict[str, TaskView] = {task.args["vm"]: task for task in view.of("vm_migrate")}
     lost = [_blocker(task) for task in latest.values()
-            if task.state is _Task.FAILED and (task.error or {}).get("code") != "vm_lost_power"]
+            if task.state is _Task.FAILED and not task.shown.get("resolved")
+            and (task.error or {}).get("code") != "vm_lost_power"]
     named = {blocker["vm"] for blocker in lost}
     observe = view.latest("observe")
     left_behind = {blocker["vm"] for blocker in view.options.get("left", [])}
