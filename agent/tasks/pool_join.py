@@ -15,6 +15,8 @@ from common import errors
 #: how long nothing must be seen of a join before it is taken for one without effect (DESIGN §7)
 QUIET_S = 60.0
 LOOK_S = 1.0
+#: how often a joiner that the master has live and enabled is looked at until it answers
+LOOKS = 5
 #: refused by xapi before anything was begun (XENAPI §9.1): nothing can follow
 REFUSED = frozenset({
     "LICENCE_RESTRICTION", "JOINING_HOST_CONNECTION_FAILED", "JOINING_HOST_SERVICE_FAILED",
@@ -36,6 +38,7 @@ class PoolJoin(Machine):
     _unchanged_since: float | None = None
     _seen: tuple[str, bool] | None = None
     _told = False
+    _complete = 0
 
     def step(self) -> Step:
         """Observe both sides; join if the joiner stands alone and nothing was begun; else wait for an end."""
@@ -43,7 +46,9 @@ class PoolJoin(Machine):
         self._look_at_master()
         host = self._host
         if host is not None and host.live and host.enabled and self._joiner != "standalone":
-            return self._ended()
+            # The joiner itself should answer as a slave; if only we can't reach it, that must not hold up the join.
+            self._complete += 1
+            return self._ended() if self._joiner != "unreachable" or self._complete > LOOKS else self._wait()
         if self._read_master and not self.acted:
             if self.over_limit():
                 return self._ended()

@@ -21,8 +21,8 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "vm": ("uuid", "name_label", "power_state", "resident_on", "scheduled_to_be_resident_on", "is_control_domain",
            "is_a_template", "is_a_snapshot", "memory_dynamic_min", "memory_static_max", "memory_overhead",
            "domain_type", "VCPUs_at_startup", "VBDs", "VIFs", "groups", "current_operations", "allowed_operations",
-           "blocked_operations", "attached_PCIs", "VGPUs", "VUSBs", "platform"),
-    "vbd": ("VDI", "empty", "currently_attached"),
+           "blocked_operations", "attached_PCIs", "VGPUs", "VUSBs", "platform", "other_config"),
+    "vbd": ("VDI", "empty"),
     "vdi": ("SR",),
     "sr": ("uuid",),
     "pbd": ("host", "SR", "currently_attached"),
@@ -100,10 +100,9 @@ def _host(ref: str, host: Record, tables: Tables, taken: int, networks: dict[str
 
 def _vm(vm: Record, tables: Tables) -> VmReport:
     hosts = tables["host"]
-    runs = vm["power_state"] in ("Running", "Paused")
-    vbds = [vbd for vbd in _of(tables["vbd"], vm["VBDs"]) if not vbd["empty"]
-            and (vbd["currently_attached"] or not runs)]
-    vifs = [vif for vif in _of(tables["vif"], vm["VIFs"]) if vif["currently_attached"] or not runs]
+    # As xapi checks a destination: every drive with something in it, every interface, attached or not.
+    disks = [vbd["VDI"] for vbd in _of(tables["vbd"], vm["VBDs"]) if not vbd["empty"]]
+    interfaces = [vif["network"] for vif in _of(tables["vif"], vm["VIFs"])]
     return VmReport(
         uuid=vm["uuid"], name_label=vm["name_label"], power_state=vm["power_state"],
         resident_on=hosts.get(vm["resident_on"], {}).get("uuid"),
@@ -111,9 +110,9 @@ def _vm(vm: Record, tables: Tables) -> VmReport:
         control_domain=bool(vm["is_control_domain"]), memory_dynamic_min_bytes=int(vm["memory_dynamic_min"]),
         memory_static_max_bytes=int(vm["memory_static_max"]), memory_overhead_bytes=int(vm["memory_overhead"]),
         domain_type=str(vm.get("domain_type", "hvm")), vcpus=int(vm["VCPUs_at_startup"]),
-        srs=sorted({tables["sr"][vdi["SR"]]["uuid"] for vdi in _of(tables["vdi"], [vbd["VDI"] for vbd in vbds])
+        srs=sorted({tables["sr"][vdi["SR"]]["uuid"] for vdi in _of(tables["vdi"], disks)
                     if vdi["SR"] in tables["sr"]}),
-        networks=sorted({net["uuid"] for net in _of(tables["network"], [vif["network"] for vif in vifs])}),
+        networks=sorted({net["uuid"] for net in _of(tables["network"], interfaces)}),
         groups=sorted(group["uuid"] for group in _of(tables["vm_group"], vm.get("groups", ()))
                       if group["placement"] == "anti_affinity"),
         operations=sorted(vm["current_operations"].values()), hindrances=_hindrances(vm))
@@ -132,7 +131,7 @@ def _hindrances(vm: Record) -> list[list[str]]:
         found.append(["VM_BAD_POWER_STATE", "it is paused; only running VMs can move"])
     if MOVE in vm["blocked_operations"]:
         found.append(["OPERATION_BLOCKED", f"its migration is blocked: {vm['blocked_operations'][MOVE]}"])
-    if vm.get("attached_PCIs"):
+    if vm.get("attached_PCIs") or vm["other_config"].get("pci"):
         found.append(["VM_HAS_PCI_ATTACHED", "a PCI device is attached to it"])
     if vm.get("VGPUs"):
         found.append(["VM_HAS_VGPU", "it has a virtual GPU"])

@@ -8,7 +8,7 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit, urlunsplit
 
 from agent.driver import Observer, PoolSession, Whereabouts
@@ -30,9 +30,9 @@ class Access:
 
     url: str
     username: str
-    password: str
+    password: str = field(repr=False)
     pool_username: str | None = None
-    pool_password: str | None = None
+    pool_password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     verify: bool = True
     connect_s: float = 5.0

@@ -1,0 +1,291 @@
+"""Whole agents against simulated hosts, with a conductor that only keeps books."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from agent_desk import Desk, addresses, calls, hypervisor, pooled_spec, simulated
+
+from agent.build import Agent, AgentSettings, build
+from agent.driver import VmState
+from agent.simulator import Simulator, default_spec
+from agent.simulator.spec import GIB
+from common import messages, rpc
+from common.agent_api import AgentAPI
+from common.clock import SystemClock
+from common.messages import Claim, Order, Report, Sync
+
+_NAMES = itertools.count(1)
+
+
+class Office:
+    """A Desk behind the in-process transport, and the agents that it has."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        self.simulator, self.desk = simulator, Desk()
+        self.transport = rpc.transport(f"corral-inproc://agent-tests-{next(_NAMES)}/")
+        self.bell = AgentAPI(self.transport)
+        self.agents: list[Agent] = []
+        self._server = rpc.Server(self.transport, rpc.TOPIC_AGENTS, "desk", messages.AGENTS_VERSION,
+                                  {"sync": self._sync, "claim": self._claim, "report": self._report})
+
+    def _sync(self, context: Any, sync: dict[str, Any]) -> dict[str, Any]:
+        return self.desk.sync(Sync.from_wire(sync)).to_wire()
+
+    def _claim(self, context: Any, **arguments: Any) -> dict[str, Any]:
+        answer: Claim = self.desk.claim(**arguments)
+        return answer.to_wire()
+
+    def _report(self, context: Any, report: dict[str, Any], **arguments: Any) -> dict[str, Any]:
+        return {"wanted": self.desk.report(report=Report.from_wire(report), **arguments)}
+
+    def start(self) -> None:
+        self._server.start()
+
+    def stop(self) -> None:
+        for agent in self.agents:
+            agent.stop()
+        self._server.stop()
+
+    def agent(self, host: str, **more: Any) -> Agent:
+        """Start the agent of ``host``."""
+        user, password = self.simulator.login
+        settings = AgentSettings(**{"host": host, "url": dict(self.simulator.hosts)[host], "username": user,
+                                    "password": password, "read_timeout_s": 10.0, "retry_longest_s": 0.5, **more})
+        agent = build(settings, transport=self.transport, clock=SystemClock())
+        agent.start()
+        self.agents.append(agent)
+        return agent
+
+    def ring(self, order: Order) -> Order:
+        """Ring at the executor."""
+        self.bell.ring(order.executor, order.task, order.attempt)
+        return order
+
+    def seen(self, host: str, what: Callable[[Sync], bool]) -> Sync:
+        """Return a heartbeat of ``host`` for which ``what`` holds."""
+        def found() -> Sync | None:
+            return next((sync for sync in reversed(self.desk.syncs) if sync.host == host and what(sync)), None)
+        assert self.desk.wait_for(lambda: found() is not None), f"no such sync of {host}"
+        sync = found()
+        assert sync is not None
+        return sync
+
+
+@contextmanager
+def office(simulator: Simulator) -> Iterator[Office]:
+    running = Office(simulator)
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def running_vm(simulator: Simulator, name: str) -> tuple[str, str]:
+    """Return the uuid of a VM and of its host."""
+    driver = hypervisor(simulator, "h1")
+    session = driver.open()
+    with simulator.lock:
+        uuid = next(row["uuid"] for pool in simulator.world.pools.values() for row in pool.rows["VM"].values()
+                    if row["name_label"] == name)
+    state: VmState | None = session.vm(uuid)
+    session.close()
+    assert state is not None and state.resident_on is not None
+    return uuid, state.resident_on
+
+
+def test_lone_hosts_are_made_a_pool_used_and_taken_apart() -> None:
+    with simulated(default_spec(hosts=2, vms=2), speed=60) as simulator, office(simulator) as at:
+        at.desk.interval_s = 0.5
+        at.agent("h1")
+        at.agent("h2")
+        first, second = (at.seen(host, lambda sync: sync.role == "standalone") for host in ("h1", "h2"))
+        assert first.host_uuid and second.host_uuid and first.address == addresses(simulator)["h1"]
+        named = at.desk.settled(at.ring(at.desk.order("pool_init", "h1", first.host_uuid, {"name_label": "rack"})))
+        assert named.readings["name_label"] == "rack" and named.readings["pool"] == first.pool
+        joined = at.desk.settled(at.ring(at.desk.order(
+            "pool_join", "h2", second.host_uuid,
+            {"master_uuid": first.host_uuid, "master_address": first.address},
+            members={first.host_uuid: str(first.address)})))
+        assert joined.error is None and joined.readings["joiner"] == "slave"
+        assert joined.readings["live"] and joined.readings["enabled"] and joined.readings["pool"] == first.pool
+        assert calls(simulator, "Async.pool.join") == 1
+        at.desk.members = {first.host_uuid: str(first.address), second.host_uuid: str(second.address)}
+        slave = at.seen("h2", lambda sync: sync.role == "slave" and sync.host_uuid == second.host_uuid)
+        assert slave.pool == first.pool and slave.master_address == first.address
+        at.seen("h1", lambda sync: sync.role == "master")
+        ejected = at.desk.settled(at.ring(at.desk.order("pool_eject", "h1", second.host_uuid)))
+        assert ejected.error is None and ejected.readings["on_master"] is False
+        alone = at.seen("h2", lambda sync: sync.role == "standalone" and sync.pool not in (first.pool, second.pool))
+        assert alone.host_uuid == second.host_uuid
+
+
+def test_a_host_is_drained_by_orders_and_given_back() -> None:
+    with simulated(pooled_spec(), speed=60) as simulator, office(simulator) as at:
+        at.agent("h1")
+        here = at.seen("h1", lambda sync: sync.role == "master")
+        destination = next(uuid for uuid in session_members(simulator) if uuid != here.host_uuid)
+        source = str(here.host_uuid)
+        taken = at.desk.settled(at.ring(at.desk.order("host_disable", "h1", source, {"mark": "op"})))
+        assert taken.readings == {"enabled": False, "live": True, "mark": "op"}
+        orders = [at.ring(at.desk.order("vm_migrate", "h1", source, {
+            "vm": running_vm(simulator, name)[0], "source": source, "destination": destination}))
+            for name in ("v0", "v1", "v2")]
+        for order in orders:
+            report = at.desk.settled(order)
+            assert report.error is None and report.readings["vm"]["resident_on"] == destination
+            assert report.readings["task"] == "success" and report.readings["vm"]["operations"] == []
+        seen = at.desk.settled(at.ring(at.desk.order("observe", "h1", source, {"times": 2, "apart_s": 0.5})))
+        assert [(time["resident"], time["incoming"]) for time in seen.readings["times"]] == [([], []), ([], [])]
+        given = at.desk.settled(at.ring(at.desk.order("host_enable", "h1", source)))
+        assert given.readings == {"enabled": True, "live": True, "mark": None}
+        driver = hypervisor(simulator, "h1")
+        session = driver.open()
+        assert all(session.work_of(order.task) == [] for order in orders), "the marks are cleared away"
+        session.close()
+
+
+def session_members(simulator: Simulator) -> list[str]:
+    """Return the uuids of the pool's hosts."""
+    session = hypervisor(simulator, "h1").open()
+    members = sorted(session.pool().members)
+    session.close()
+    return members
+
+
+def test_changes_of_the_pool_come_early_from_the_observer_and_only_from_it() -> None:
+    with simulated(pooled_spec(), speed=60) as simulator, office(simulator) as at:
+        at.desk.observers = {"h1"}
+        at.desk.members = {"?": addresses(simulator)["h1"]}
+        at.agent("h1")
+        at.agent("h2")
+        first = at.seen("h1", lambda sync: sync.report is not None)
+        assert first.report is not None and len(first.report["hosts"]) == 3 and first.report["pool"] == first.pool
+        host = session_members(simulator)[0]
+        session = hypervisor(simulator, "h1").open()
+        session.set_mark(host, "someone")
+        session.close()
+        at.seen("h1", lambda sync: sync.report is not None and any(
+            one["mark"] == "someone" for one in sync.report["hosts"]))
+        at.seen("h2", lambda sync: sync.role == "slave")
+        assert all(sync.report is None for sync in at.desk.syncs if sync.host == "h2")
+
+
+def test_a_lost_doorbell_only_delays() -> None:
+    with simulated(pooled_spec(), speed=60) as simulator, office(simulator) as at:
+        order = at.desk.order("sync_database", "h1")
+        at.agent("h1")
+        assert at.desk.settled(order).readings == {"synced": True}
+        assert len([claim for claim in at.desk.claims if claim[2] == order.task]) == 1
+
+
+def test_an_order_rung_many_times_is_carried_out_once() -> None:
+    with simulated(pooled_spec(memory=4 * GIB), speed=30) as simulator, office(simulator) as at:
+        at.agent("h1")
+        vm, source = running_vm(simulator, "v0")
+        destination = next(uuid for uuid in session_members(simulator) if uuid != source)
+        order = at.desk.order("vm_migrate", "h1", source, {"vm": vm, "source": source, "destination": destination})
+        for _ in range(10):
+            at.ring(order)
+        assert at.desk.settled(order).readings["vm"]["resident_on"] == destination
+        assert calls(simulator, "Async.VM.pool_migrate") == 1
+
+
+def test_a_lost_session_is_replaced_claimed_anew_and_the_work_goes_on() -> None:
+    with simulated(pooled_spec(memory=8 * GIB), speed=10) as simulator, office(simulator) as at:
+        at.agent("h1")
+        vm, source = running_vm(simulator, "v0")
+        destination = next(uuid for uuid in session_members(simulator) if uuid != source)
+        order = at.ring(at.desk.order("vm_migrate", "h1", source, {
+            "vm": vm, "source": source, "destination": destination}))
+        assert at.desk.wait_for(lambda: any(claim[2] == order.task for claim in at.desk.claims))
+        began = threading.Event()
+        for _ in range(100):
+            if calls(simulator, "Async.VM.pool_migrate"):
+                break
+            began.wait(0.05)
+        # On a slave's memory stream a logout has no effect; from the master it fails what does not stream yet.
+        began.wait(0.1)
+        stranger = hypervisor(simulator, "h1").open()
+        session = next(claim[4] for claim in at.desk.claims if claim[2] == order.task)
+        stranger.fence(str(session))
+        report = at.desk.settled(order)
+        claims = [claim for claim in at.desk.claims if claim[2] == order.task]
+        assert len(claims) == 2 and claims[0][4] != claims[1][4] and claims[0][1] == claims[1][1]
+        assert calls(simulator, "Async.VM.pool_migrate") == 1 and report.readings["acted"]
+        state = stranger.vm(vm)
+        assert state is not None and state.resident_on == report.readings["vm"]["resident_on"]
+        stranger.close()
+
+
+def test_a_successor_fences_the_predecessor_and_adopts_its_work() -> None:
+    # From a slave: a logout makes a migration from the master fail that does not stream yet.
+    with simulated(pooled_spec(memory=8 * GIB, host="h2"), speed=10) as simulator, office(simulator) as at:
+        vm, source = running_vm(simulator, "v0")
+        destination = next(uuid for uuid in session_members(simulator) if uuid != source)
+        dead = hypervisor(simulator, "h1").open()
+        order = at.desk.order("vm_migrate", "h1", source, {"vm": vm, "source": source, "destination": destination},
+                              attempt=2, fence=[dead.session_uuid, "00000000-0000-0000-0000-000000000000"])
+        dead.migrate(dead.mark_work(order.task, 1), vm, destination)
+        at.agent("h1")
+        report = at.desk.settled(order)
+        assert sorted(report.fenced) == sorted(order.fence)
+        assert calls(simulator, "Async.VM.pool_migrate") == 1 and report.readings["acted"]
+        assert report.readings["task"] == "success" and report.readings["vm"]["resident_on"] == destination
+
+
+def test_a_predecessors_move_that_the_fence_ended_is_begun_anew() -> None:
+    with simulated(pooled_spec(memory=8 * GIB), speed=10) as simulator, office(simulator) as at:
+        vm, source = running_vm(simulator, "v0")
+        destination = next(uuid for uuid in session_members(simulator) if uuid != source)
+        dead = hypervisor(simulator, "h1").open()
+        order = at.desk.order("vm_migrate", "h1", source, {"vm": vm, "source": source, "destination": destination},
+                              attempt=2, fence=[dead.session_uuid])
+        dead.migrate(dead.mark_work(order.task, 1), vm, destination)
+        at.agent("h1")
+        report = at.desk.settled(order)
+        assert report.readings["vm"]["resident_on"] == destination and report.fenced == order.fence
+        assert calls(simulator, "Async.VM.pool_migrate") <= 2
+
+
+def test_an_agent_that_was_superseded_ends() -> None:
+    with simulated(pooled_spec(), speed=60) as simulator, office(simulator) as at:
+        agent = at.agent("h1")
+        first = at.seen("h1", lambda sync: True)
+        at.desk.superseded = {first.incarnation}
+        order = at.ring(at.desk.order("sync_database", "h1"))
+        assert agent.wait(10.0) and agent.superseded
+        assert not any(claim[2] == order.task for claim in at.desk.claims)
+        newer = at.agent("h1")
+        second = at.seen("h1", lambda sync: sync.incarnation != first.incarnation)
+        assert second.incarnation > first.incarnation and not newer.superseded
+
+
+def test_a_hypervisor_that_comes_later_is_found() -> None:
+    with simulated(pooled_spec(), speed=60) as simulator, office(simulator) as at:
+        at.desk.interval_s = 0.3
+        at.agent("h1", password="wrong", pool_username="root", pool_password="wrong too", login_hold_s=0.1)
+        away = at.seen("h1", lambda sync: sync.trouble is not None)
+        assert away.role == "unreachable" and away.trouble is not None and away.trouble["code"] == "hypervisor_auth"
+        order = at.ring(at.desk.order("sync_database", "h1"))
+        at.seen("h1", lambda sync: sync.sequence > away.sequence + 1)
+        assert not any(claim[2] == order.task for claim in at.desk.claims), "nothing is claimed that can't be done"
+
+
+def test_orders_that_this_version_can_not_carry_out_are_answered() -> None:
+    with simulated(pooled_spec(), speed=60) as simulator, office(simulator) as at:
+        at.agent("h1")
+        report = at.desk.settled(at.ring(at.desk.order("host_reboot", "h1")))
+        assert report.error is not None and report.error["code"] == "not_implemented"
+
+
+def test_sessions_are_logged_out_when_the_work_is_done() -> None:
+    with simulated(pooled_spec(), speed=60) as simulator, office(simulator) as at:
+        agent = at.agent("h1")
+        at.desk.settled(at.ring(at.desk.order("sync_database", "h1")))
+        at.agents.remove(agent)
+        agent.stop()
+        assert calls(simulator, "session.logout") == calls(simulator, "session.login_with_password")
