@@ -135,6 +135,9 @@ class PoolSession(Protocol):
         """Make a running ``wait`` return now and the next ones return at once."""
 
     # reading
+    def pool_uuid(self) -> str:
+        """Return the uuid of the pool."""
+
     def pool(self) -> PoolState:
         """Return the pool and its members."""
 
@@ -240,9 +243,11 @@ class Hypervisor(Protocol):
     def locate(self) -> Whereabouts:
         """Return what the own host is.  Never raises: what is wrong is its ``trouble``."""
 
-    def open(self) -> PoolSession:
+    def open(self, pool: str | None = None) -> PoolSession:
         """Log in at the own host, or at its master if that address is known.
 
+        With ``pool`` (a uuid), and the own host in another one, at whichever known
+        address answers for that pool.
         Raises Unavailable, Forbidden (code hypervisor_auth), HostIsSlave (unknown master).
         """
 

@@ -7,7 +7,7 @@ machines do), and it never acts on an order that it has not claimed.
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -60,7 +60,6 @@ class Attempt:
     task: str
     attempt: int
     progress: float = 0.0
-    epoch: int = 0
     order: Order | None = None
     driver: PoolSession | None = None
     claimed_at: float = 0.0
@@ -211,17 +210,27 @@ class Worker:
         return None
 
     def _enter(self, entry: Attempt) -> None:
-        """Log in, claim under that session, and end the sessions of earlier claimants."""
+        """Log in to the order's pool, claim under that session, and end the sessions of earlier claimants."""
         try:
-            driver = self._hypervisor.open()
+            driver = self._hypervisor.open(_pool_of(entry.order))
         except errors.HostIsSlave:
             if entry.order is not None:
                 raise
             # The master's address may be known to the order only; it can be read without a session.
             self._claim(entry, None)
-            driver = self._hypervisor.open()
+            driver = self._hypervisor.open(_pool_of(entry.order))
         entry.driver = driver
-        self._claim(entry, driver.session_uuid)
+        try:
+            self._claim(entry, driver.session_uuid)
+            pool = _pool_of(entry.order)
+            if pool is not None and driver.pool_uuid() != pool:
+                # In another pool every host and VM of the order looks absent: nothing may be read there.
+                raise errors.Unavailable(f"the session is not with pool {pool}", code="other_pool")
+        except errors.Error:
+            # Nothing was begun under this session, and no order may be carried out without its fence.
+            entry.driver = None
+            driver.close()
+            raise
 
     def _claim(self, entry: Attempt, session: str | None) -> None:
         """Claim until there is an answer.  Raises Withdrawn unless the order is ours."""
@@ -243,15 +252,14 @@ class Worker:
             self._on_superseded()
         if claim.verdict != "yours" or claim.order is None:
             raise Withdrawn(f"the claim was answered with {claim.verdict}")
-        order = Order.from_wire(claim.order)
-        entry.order, entry.epoch = order, order.epoch
-        # Counted from before the call: the answer may have been long on its way.
-        entry.claimed_at, entry.claimed_session = asked_at, session
+        order = entry.order = Order.from_wire(claim.order)
         with self._lock:
             self._highest_epoch = max(self._highest_epoch, order.epoch)
         self._hypervisor.know(entry.task, order.members)
         if entry.driver is not None:
             self._fence(entry, entry.driver, order)
+        # Counted from before the call: the answer may have been long on its way.
+        entry.claimed_at, entry.claimed_session = asked_at, session
 
     def _fence(self, entry: Attempt, driver: PoolSession, order: Order) -> None:
         # Logged out first and searched for work afterwards (by the machine's first look):
@@ -313,6 +321,11 @@ class Worker:
             driver.close(logout=entry.reported or entry.order is None)
 
 
+def _pool_of(order: Order | None) -> str | None:
+    """Return the pool whose master the order is carried out with; a joiner's is not the pool it joins."""
+    return None if order is None or order.kind == "pool_join" else order.pool
+
+
 def _end(entry: Attempt) -> None:
     entry.ended.set()
     driver = entry.driver
@@ -323,9 +336,3 @@ def _end(entry: Attempt) -> None:
 def _log_bug(future: "Future[None]") -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
         LOG.error("A worker ended with an error of our own", exc_info=error)
-
-
-def known(orders: list[Mapping[str, Any]]) -> list[tuple[str, int]]:
-    """Return (task, attempt) of the orders that a sync lists; malformed ones are left out."""
-    return [(str(order["task"]), int(order["attempt"])) for order in orders
-            if "task" in order and str(order.get("attempt", "")).isdigit()]

@@ -58,6 +58,10 @@ class PoolJoin(Machine):
                 self.error = problem("JOIN_CHECKS_FAILED", f"Host {self.order.host} is a member of another pool",
                                      ("HOST_IS_SLAVE",))
                 return self._ended()
+        if not self._read_master and not self.acted and (self.elapsed_s() >= QUIET_S or self.over_limit()):
+            self.error = problem("master_unreachable", f"The pool's master at {self.order.args['master_address']} "
+                                 "can't be read; nothing was begun")
+            return self._ended()
         if self._read_master and self._joiner == "standalone" and self._without_effect():
             return self._ended()
         if self.over_limit() and not self._is_pending():

@@ -87,7 +87,7 @@ class VmMigrate(Machine):
         now = self.around.clock.monotonic()
         self._ended_at = now if self._ended_at is None else self._ended_at
         if vm.operations and now - self._ended_at < AFTER_S:
-            return Wait(TWICE_S, (("vm", vm.uuid),), 1.0)
+            return Wait(TWICE_S, self._watches(vm), 1.0)
         if state is not None and state.status == "gone":
             self._reads_when_gone += 1
             if self._reads_when_gone < 2:

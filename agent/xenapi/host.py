@@ -16,6 +16,10 @@ CREATING = frozenset({"provision", "vm_resume", "vm_migrate"})
 class HostCalls(Calls):
     """Reading and changing hosts, and the pool's own fields."""
 
+    def pool_uuid(self) -> str:
+        """Return the uuid of the pool."""
+        return str(self._uuid("pool", self._pool()))
+
     def pool(self) -> PoolState:
         """Return the pool and its members."""
         record: Record = next(iter(self._link.read("pool.get_all_records").values()))

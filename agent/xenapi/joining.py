@@ -9,6 +9,7 @@ from collections.abc import Callable
 from agent.driver import Joinable
 from agent.xenapi.calls import Record
 from agent.xenapi.link import Link
+from common import errors
 
 Objection = tuple[str, str]
 
@@ -20,6 +21,8 @@ class Side:
         self._link = link
         self.pool: Record = next(iter(link.read("pool.get_all_records").values()))
         self.hosts: dict[str, Record] = link.read("host.get_all_records")
+        if self.pool["master"] not in self.hosts:
+            raise errors.Unavailable("The pool's master is changing", code="master_changing")
         self.master: Record = self.hosts[self.pool["master"]]
 
     def records(self, class_: str) -> list[Record]:

@@ -22,6 +22,7 @@ class Link:
     def __init__(self, url: str, limits: Limits, session: str | None = None, json: bool = False) -> None:
         self.url = url
         self.json = json
+        self.session_uuid = ""
         self._limits = limits
         self._xml_line = Line(url, limits)
         self._json_line = Line(url, limits)
@@ -43,17 +44,13 @@ class Link:
         """Begin a session.  Raises Unavailable, Forbidden, HostIsSlave, HypervisorError."""
         # By the raw call: the package's own login would remember the password.
         self._proxy._session = self._raw("session.login_with_password", user, password, API_VERSION, originator)
-        self.json = self._offers_json()
-
-    def _offers_json(self) -> bool:
+        self.json = True
         try:
-            json_call(self._json_line, "session.get_uuid", [self.session, self.session], self._limits.read_s)
-        except JsonRefused:
-            return False
-        except failures.NO_ANSWER:
-            self._json_line.close()
-            return False
-        return True
+            self.session_uuid = str(self.read("session.get_uuid", self.session))
+        except errors.Unavailable:
+            # No JSON-RPC here, or no answer at all; the same question by XML tells which.
+            self.json = False
+            self.session_uuid = str(self.read("session.get_uuid", self.session))
 
     def logout(self, session: str | None = None) -> None:
         """End ``session`` (a reference; default: this one); one that has ended already is no error."""

@@ -24,7 +24,7 @@ class XenPool(HostCalls, WorkCalls):
         self._begun = {}
         self._at_home = at_home
         self._pool_login = pool_login
-        self._session_uuid = str(link.read("session.get_uuid", link.session))
+        self._session_uuid = link.session_uuid
         # An interrupted long poll leaves its connection useless, so it has one of its own.
         self._events = link.twin()
         self._token = ""

@@ -148,22 +148,33 @@ class XenHypervisor:
             return link, address
         raise errors.Unavailable("The pool's master is changing", code="master_changing")
 
-    def open(self) -> PoolSession:
-        """Log in at the own host, or at its master if that address is known."""
+    def open(self, pool: str | None = None) -> PoolSession:
+        """Log in at the own host or its master; with ``pool``, at whichever known address answers for it."""
         link, master = self._enter()
-        return self._session(link, master is None)
+        session = XenPool(link, master is None, self._access.pool)
+        if pool is None or session.pool_uuid() == pool:
+            return session
+        session.close()
+        return self._open_elsewhere(pool)
+
+    def _open_elsewhere(self, pool: str) -> PoolSession:
+        """The own host is in another pool, as after its ejection: ask the members that the conductor named."""
+        with self._lock:
+            known = sorted({address for members in self._known.values() for address in members.values()})
+        for address in known:
+            try:
+                session = self.open_pool(address)
+            except errors.Error:
+                continue  # the next one may answer
+            if session.pool_uuid() == pool:
+                return session
+            session.close()
+        raise errors.Unavailable(f"Pool {pool} can't be reached from this agent", code="pool_unreachable")
 
     def open_pool(self, address: str) -> PoolSession:
         """Log in at the master ``address`` with the pool's credentials."""
         link, _ = self._login_master(address, named=True)
-        return self._session(link, False)
-
-    def _session(self, link: Link, at_home: bool) -> PoolSession:
-        try:
-            return XenPool(link, at_home, self._access.pool)
-        except errors.Error:
-            link.close()
-            raise
+        return XenPool(link, False, self._access.pool)
 
     def observe(self) -> Observer:
         """Begin to observe the pool."""

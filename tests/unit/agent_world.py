@@ -142,6 +142,10 @@ class Session:
     def interrupt(self) -> None:
         self._interrupted.set()
 
+    def pool_uuid(self) -> str:
+        self._called("pool_uuid")
+        return self.world.uuid
+
     def pool(self) -> PoolState:
         self._called("pool")
         world = self.world
@@ -299,7 +303,7 @@ class Hypervisor:
     def locate(self) -> Whereabouts:
         return self.here
 
-    def open(self) -> PoolSession:
+    def open(self, pool: str | None = None) -> PoolSession:
         if self.refusals:
             raise self.refusals.pop(0)
         session = Session(self.world)
