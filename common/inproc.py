@@ -10,7 +10,7 @@ polls.  It knows nothing of Corral's messages.
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import oslo_messaging
 from oslo_messaging._drivers import base
@@ -51,7 +51,7 @@ class Incoming(base.RpcIncomingMessage):  # type: ignore[misc]
 class Exchange:
     """Who listens to what, under one name, in this process."""
 
-    _named: dict[str, "Exchange"] = {}
+    _named: ClassVar[dict[str, "Exchange"]] = {}
     _naming = threading.Lock()
 
     def __init__(self) -> None:

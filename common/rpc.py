@@ -8,6 +8,9 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
+# isort: off
+from common import concurrency  # noqa: F401  it has to come before oslo_messaging
+# isort: on
 import kombu.exceptions
 import oslo_messaging
 from oslo_config import cfg
