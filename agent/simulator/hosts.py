@@ -173,9 +173,9 @@ def gone(world: "World", address: str) -> None:
         host = world.host_of(node)
         for job in [one for one in world.jobs.values() if one["node"] == address]:
             world.fail_task(node.pool, job["task"], ["CANNOT_CONTACT_HOST", host])
-    for host in [world.host_of(node)]:
-        if db.has("host", host):
-            db.set("host", host, enabled=False)
+    host = world.host_of(node)
+    if db.has("host", host):
+        db.set("host", host, enabled=False)
 
 
 def forget_calls(world: "World", pool: int) -> None:
@@ -189,6 +189,7 @@ def forget_calls(world: "World", pool: int) -> None:
             db.set(cls, ref, current_operations={})
     for vm in list(db.reserved):
         db.set("VM", vm, scheduled_to_be_resident_on="OpaqueRef:NULL")
+    world.jobs = {name: job for name, job in world.jobs.items() if (job["kind"], job["pool"]) != ("evacuate", pool)}
     addresses = {node.address for node in world.members(pool)}
     world.held = [held for held in world.held if held["node"] not in addresses]
     db.recreate_stamps("host")
@@ -243,10 +244,7 @@ def powered_down(world: "World", address: str, operation: str, again: bool) -> N
     """The machine goes down with everything on it; after a reboot it comes back."""
     node = world.nodes[address]
     db, host = world.pools[node.pool], world.host_of(node)
-    for job in [one for one in world.jobs.values() if one["kind"] == "power" and one["node"] == address]:
-        workers.end(world, job)
-        world.fail_task(node.pool, job["task"], ["CANNOT_CONTACT_HOST", host])
-    migrations.node_lost(world, node)
+    end_work(world, node)
     if db.has("host", host):
         for vm in db.get("host", host, "resident_VMs"):
             if not db.get("VM", vm, "is_control_domain"):
@@ -262,11 +260,44 @@ def powered_down(world: "World", address: str, operation: str, again: bool) -> N
         node.power = "off"
 
 
+def end_work(world: "World", node: Node) -> None:
+    """Fail what a machine's hypervisor was doing."""
+    host = world.host_of(node)
+    for job in [one for one in world.jobs.values() if one["kind"] == "power" and one["node"] == node.address]:
+        workers.end(world, job)
+        world.fail_task(node.pool, job["task"], ["CANNOT_CONTACT_HOST", host])
+    migrations.node_lost(world, node)
+
+
+def lost(world: "World", address: str) -> None:
+    """The machine loses power: nobody knows, its records stay as they are for ten minutes."""
+    node = world.nodes[address]
+    end_work(world, node)
+    if node.is_master:
+        forget_calls(world, node.pool)
+    node.go_down()
+    node.power = "off"
+    world.later(timing.DECLARED_DEAD, "host.dead", address=address, incarnation=node.incarnation)
+
+
+def dead(world: "World", address: str, incarnation: int) -> None:
+    """The master has not heard from the machine for too long."""
+    node = world.nodes[address]
+    db, host = world.pools[node.pool], world.host_of(node)
+    if node.incarnation == incarnation and node.power == "off" and db.has("host", host):
+        db.set("host_metrics", db.get("host", host, "metrics"), live=False)
+        db.touch(host)
+
+
 def booted(world: "World", address: str, operation: str) -> None:
     """The machine has started and its xapi answers."""
     node = world.nodes[address]
     node.booted_at = world.now
-    workers.set_operation(world, node.pool, "host", world.host_of(node), operation, "")
+    db, host = world.pools[node.pool], world.host_of(node)
+    workers.set_operation(world, node.pool, "host", host, operation, "")
+    for vm in db.get("host", host, "resident_VMs"):  # what ran here when power was lost runs no more
+        if not db.get("VM", vm, "is_control_domain"):
+            build.stop_domain(db, vm)
     back(world, address, timing.REBOOT_ENABLED - 0.5, timing.REBOOT_ENABLED)
 
 
@@ -277,5 +308,5 @@ CALLS = {
     "host.get_server_localtime": get_server_localtime, "host.get_uncooperative_resident_VMs": get_uncooperative,
     "PBD.plug": plug, "PBD.unplug": unplug,
 }
-STEPS = {"host.gone": gone, "host.back": back, "host.started": started, "host.enabled": enabled,
-         "host.powered_down": powered_down, "host.booted": booted}
+STEPS = {"host.gone": gone, "host.back": back, "host.started": started, "host.enabled": enabled, "host.lost": lost,
+         "host.dead": dead, "host.powered_down": powered_down, "host.booted": booted}

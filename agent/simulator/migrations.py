@@ -30,7 +30,8 @@ def pool_migrate(call: "Call", vm: str, host: str, options: dict[str, str]) -> o
     force = options.get("force") == "true"
     if not force:
         assert_cpu(world, db, vm, host)
-    if db.get("VM", vm, "current_operations") and db.get("VM", vm, "power_state") == "Running":
+    busy = db.get("VM", vm, "current_operations") or workers.jobs_of(world, vm)
+    if busy and db.get("VM", vm, "power_state") == "Running":
         world.held.append({"node": call.node.address, "vm": vm, "host": host, "options": options,
                            "task": call.defer(cancellable=True), "session": call.session})
         return LATER
@@ -147,7 +148,7 @@ def retry(world: "World", vm: str) -> None:
         return
     node = world.nodes[held["node"]]
     db = world.pools[node.pool]
-    if db.has("VM", vm) and db.get("VM", vm, "current_operations"):
+    if db.has("VM", vm) and (db.get("VM", vm, "current_operations") or workers.jobs_of(world, vm)):
         return
     world.held.remove(held)
     if not db.has("task", held["task"]):

@@ -112,6 +112,8 @@ def designate_gone(world: "World", address: str, pool: int, kept: dict[str, obje
     hosts.forget_calls(world, pool)
     new = world.nodes[address]
     for node in world.members(pool):
+        if node.power == "off":
+            continue
         was_master = node.is_master
         node.go_down()
         if node is not new:

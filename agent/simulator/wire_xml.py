@@ -79,13 +79,14 @@ def decode_call(body: bytes) -> tuple[str, list[Any]]:
     """Return (method, parameters) of a request body."""
     try:
         params, method = xmlrpc.client.loads(body, use_builtin_types=False)
+        plain = [_plain(param) for param in params]
     except (ExpatError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-            xmlrpc.client.Error) as exc:
+            RecursionError, xmlrpc.client.Error) as exc:
         # the standard unmarshaller answers odd nesting with whatever its stack gives
         raise BadRequest(str(exc)) from exc
     if not method:
         raise BadRequest("not a methodCall")
-    return method, [_plain(param) for param in params]
+    return method, plain
 
 
 def _plain(value: Any) -> Any:

@@ -22,6 +22,13 @@ def assert_free(call: "Call", vm: str) -> None:
     """Raise OTHER_OPERATION_IN_PROGRESS while another operation of the VM runs."""
     for task, operation in call.db.get("VM", vm, "current_operations").items():
         raise Failure("OTHER_OPERATION_IN_PROGRESS", "VM", vm, operation, task)
+    for job in jobs_of(call.world, vm):  # a master that restarted has forgotten it, the daemon has not
+        raise Failure("OTHER_OPERATION_IN_PROGRESS", "VM", vm, "pool_migrate", job["task"])
+
+
+def jobs_of(world: "World", vm: str) -> list[Job]:
+    """Return the work that daemons still do on a VM, whatever its record says."""
+    return [job for job in world.jobs.values() if job["vm"] == vm]
 
 
 def begin(call: "Call", kind: str, node: Node, vm: str, *, vm_operation: str, host: str = NULL,

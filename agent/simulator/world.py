@@ -242,6 +242,13 @@ class World:
         """Let the next call of `method` begin that many simulated seconds later."""
         self.faults.append(faults.Fault(method, "delay", delay_s=seconds, address=address))
 
-    def disturb(self) -> None:
-        """Note a change that no database shows, so that waiting calls look again."""
-        self._shifts += 1
+    def lose_power(self, name: str) -> None:
+        """Take the power from a machine, guests and all, without a word to its pool."""
+        self.advance()
+        self.later(0, "host.lost", address=self.node_named(name).address)
+
+    def restore_power(self, name: str) -> None:
+        """Let a machine without power boot."""
+        self.advance()
+        node = self.node_named(name)
+        self.later(node.reboot_s, "host.booted", address=node.address, operation="")

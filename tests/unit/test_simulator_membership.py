@@ -265,3 +265,26 @@ def test_only_the_record_of_a_dead_host_can_be_destroyed() -> None:
     master("host.destroy", host)
     assert len(master("host.get_all")) == 1
     assert len(master("PBD.get_all")) == 1
+
+
+def test_a_host_that_loses_power_looks_alive_for_ten_minutes_and_its_guests_running() -> None:
+    world, clock, master = pool_of(2)
+    host = master("host.get_by_uuid", world.node_named("h2").uuid)
+    vm = master("VM.create", {"name_label": "guest"})
+    master("VM.start_on", vm, host, False, False)
+    world.lose_power("h2")
+    master.pass_time(599)
+    metrics = master("host.get_metrics", host)
+    assert (master("host_metrics.get_live", metrics), master("VM.get_power_state", vm)) == (True, "Running")
+    assert state_at(world, clock, JOINER) == "gone"
+    with pytest.raises(Failure, match="CANNOT_CONTACT_HOST"):
+        master("host.disable", host)
+    master.pass_time(2)
+    assert master("host_metrics.get_live", metrics) is False
+    with pytest.raises(Failure, match="HOST_OFFLINE"):
+        master("pool.eject", host)
+    with pytest.raises(Failure, match="HOST_HAS_RESIDENT_VMS"):
+        master("host.destroy", host)
+    world.restore_power("h2")
+    master.pass_time(130)
+    assert (master("host.get_enabled", host), master("VM.get_power_state", vm)) == (True, "Halted")

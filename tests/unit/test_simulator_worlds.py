@@ -1,12 +1,24 @@
 """World files: what they may say, what is refused and where, and that a saved world is the same world."""
 
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 
 from agent.simulator import DirectClient, WorldError, direct_world, load_spec
-from agent.simulator.spec import GIB, default_spec, parse_spec
+from agent.simulator.spec import (
+    GIB,
+    HostSpec,
+    NetworkSpec,
+    PoolSpec,
+    StorageSpec,
+    VmSpec,
+    default_spec,
+    parse_spec,
+)
 from agent.simulator.state import load_world, save_world
 
 EXAMPLE = """
@@ -75,6 +87,17 @@ def test_a_guest_on_storage_or_a_network_of_another_pool_is_refused() -> None:
     with pytest.raises(WorldError, match=r"vms\[0\].disks: .*'nfs'"):
         parse_spec({"hosts": [{"name": "a"}, {"name": "b"}], "storage": [{"name": "nfs", "pool": "a"}],
                     "vms": [{"name": "v", "host": "b", "disks": ["nfs"]}]})
+
+
+def test_the_world_in_the_documentation_is_one_and_its_table_of_keys_is_complete() -> None:
+    text = (Path(__file__).parents[2] / "doc" / "simulator.md").read_text(encoding="utf-8")
+    spec = parse_spec(yaml.safe_load(text.split("```yaml")[1].split("```")[0]))
+    world, _clock = direct_world(spec)
+    assert [node.is_master for node in world.nodes.values()] == [True, False, True]
+    for kind, part in ((HostSpec, "hosts"), (PoolSpec, "pools"), (StorageSpec, "storage"), (NetworkSpec, "networks"),
+                       (VmSpec, "vms")):
+        row = next(line for line in text.splitlines() if line.startswith(f"| {part} |"))
+        assert [one.name for one in fields(kind) if not re.search(rf"\b{one.name}\b", row)] == []
 
 
 def test_a_missing_world_file_is_one_sentence(tmp_path: Path) -> None:
