@@ -67,7 +67,8 @@ class Listing(Speaking, Lister):
     """A command that lists things."""
 
     def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Any) -> int:
-        """Print them; a table for people has words as heads."""
+        """Print them; a table for people has words as heads, and heads even when there is nothing."""
+        parsed_args.print_empty = True
         return super().produce_output(parsed_args, _heads(parsed_args, column_names), data)
 
 

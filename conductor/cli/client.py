@@ -91,10 +91,11 @@ class Client:
                 # perhaps a kept connection was closed meanwhile; the key makes the second harmless
                 response = self._session.request(method, url, **sent)
         except (requests.ConnectionError, requests.Timeout) as exc:
-            raise Refusal(f"The API at {self._endpoint} can't be reached ({_reason(exc)}); is corral-api running, "
-                          "and is --endpoint right?", "api_unreachable", UNAVAILABLE) from exc
+            raise Refusal(f"The API at {self._endpoint} can't be reached ({_reason(exc)}); is corral-api "
+                          "running, and is --endpoint right?", "api_unreachable", UNAVAILABLE) from exc
         except (requests.RequestException, ValueError) as exc:
-            raise Refusal(f"The endpoint {self._endpoint!r} can't be used: {exc}", "bad_endpoint", USAGE) from exc
+            raise Refusal(f"The endpoint {self._endpoint!r} can't be used: {exc}", "bad_endpoint",
+                          USAGE) from exc
         return _read(response, self._endpoint)
 
 
@@ -111,7 +112,8 @@ def _read(response: requests.Response, endpoint: str) -> Answer:
     error = next((value for value in body.values() if isinstance(value, dict)), {})
     code = response.headers.get("Corral-Error") or str(error.get("code", "error"))
     status = REFUSED if code in _REFUSED_AS_400 else _EXIT.get(response.status_code, FAILED)
-    raise Refusal(str(error.get("message") or f"HTTP {response.status_code}"), code, status, error.get("details"))
+    message = str(error.get("message") or f"HTTP {response.status_code}")
+    raise Refusal(message, code, status, error.get("details"))
 
 
 def _reason(exc: requests.RequestException) -> str:

@@ -6,13 +6,13 @@ It decides nothing and stops nothing: whoever goes away leaves the operation run
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from conductor.cli import words
-from conductor.cli.client import ATTENTION, DETACHED, DONE, FAILED, UNAVAILABLE, Client, Json, Refusal
+from conductor.cli.client import ATTENTION, DETACHED, DONE, FAILED, UNAVAILABLE, Json, Refusal
 
 #: seconds that one request waits for an event
 LONG_WAIT_S = 20
@@ -22,12 +22,22 @@ LIVE_WAIT_S = 2
 TRIES = 30
 PAUSE_S = 1.0
 
+#: nobody sets it: waiting for it is a pause that Ctrl-C ends
+_NEVER = threading.Event()
+
 
 class Display(Protocol):
     """Where progress goes."""
 
     def show(self, operation: Json, events: list[Json]) -> None:
         """Show the newest state and what has happened since the last call."""
+
+
+class Door(Protocol):
+    """What is asked: a Client."""
+
+    def get(self, *path: str | int, **query: Any) -> Json:
+        """Return what ``path`` shows."""
 
 
 class Silent:
@@ -81,8 +91,8 @@ def display(stream: TextIO, plain: Display) -> Iterator[tuple[Display, int]]:
         yield Bars(progress), LIVE_WAIT_S
 
 
-def follow(client: Client, operation_id: str, shown: Display, wait_s: int, *, to_the_end: bool = True,
-           after: int = 0, pause: Callable[[float], object] = threading.Event().wait) -> Json:
+def follow(client: Door, operation_id: str, shown: Display, wait_s: int, *, to_the_end: bool = True,
+           after: int = 0, pause: Callable[[float], object] = _NEVER.wait) -> Json:
     """Return the operation once it has ended, or (unless ``to_the_end``) once it asks for attention.
 
     An API that goes away meanwhile is asked again for TRIES times.  Raises Refusal.
@@ -118,7 +128,8 @@ def ending(operation: Json) -> str:
     lines = [f"{name}: {words.safe(operation['state'])}"]
     for kind in ("error", "attention"):
         if operation[kind]:
-            lines.append(f"{kind}: {words.safe(operation[kind]['message'])} ({words.safe(operation[kind]['code'])})")
+            told = operation[kind]
+            lines.append(f"{kind}: {words.safe(told['message'])} ({words.safe(told['code'])})")
     if operation["attention"] and not operation["ended_at"]:
         lines.append(f"it goes on; corral operation-watch {words.safe(operation['id'])} follows it")
     away = (operation["result"] or {}).get("not_home") or []

@@ -134,7 +134,8 @@ def refusal(error: Refusal) -> str:
 def event(told: Json) -> str:
     """Return one event as one line."""
     what = safe(told["task_kind"] or told["subject"])
-    return f"{safe(told['at'])[:19]}  {what}: {safe(told['state'])} -> {safe(told['next'])}  {safe(told['why'])}"
+    step = f"{safe(told['state'])} -> {safe(told['next'])}"
+    return f"{safe(told['at'])[:19]}  {what}: {step}  {safe(told['why'])}"
 
 
 def count(things: Sequence[object], noun: str) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 import falcon.testing
 import pytest
 
+from common import errors
 from conductor.api.app import make_app
 from conductor.api.routes import ROUTES
 from conductor.api.schemas.check import compiled
 from conductor.api.serve import Service, refuse_exposure
-from common import errors
 from tests.unit.api_conductor import InMemory
 
 JSON = {"Content-Type": "application/json"}

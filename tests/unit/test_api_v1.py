@@ -5,7 +5,6 @@ import pytest
 
 from common import conductor_api, errors
 from conductor.api.app import STATUS, make_app, status_of
-from conductor.api.routes import ROUTES
 from tests.unit.api_conductor import InMemory
 
 

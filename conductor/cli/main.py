@@ -1,0 +1,76 @@
+"""corral: finds the command and runs it."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import TextIO
+
+from cliff.app import App
+from cliff.commandmanager import CommandManager
+
+from conductor.cli.commands import COMMANDS
+
+DEFAULT_ENDPOINT = "http://127.0.0.1:8774"
+
+
+class Corral(App):
+    """The application around the commands."""
+
+    NAME = "corral"
+
+    def __init__(self, stdout: TextIO | None, stderr: TextIO | None, environ: Mapping[str, str]) -> None:
+        self._default_endpoint = environ.get("CORRAL_ENDPOINT") or DEFAULT_ENDPOINT
+        manager = CommandManager("corral.commands")
+        for name, command in COMMANDS.items():
+            manager.add_command(name, command)
+        super().__init__("Host aggregates backed by resource pools, and maintenance with no downtime.",
+                         _version(), manager, stdout=stdout, stderr=stderr, deferred_help=True)
+
+    def build_option_parser(self, description: str | None, version: str | None,
+                            argparse_kwargs: object = None) -> argparse.ArgumentParser:
+        """Return the parser of the options that go before every command."""
+        parser = super().build_option_parser(description, version, {"prog": "corral", "allow_abbrev": False})
+        parser.add_argument(
+            "--endpoint", metavar="URL", default=self._default_endpoint,
+            help=f"where the API is (environment: CORRAL_ENDPOINT; now {self._default_endpoint})")
+        return parser
+
+    def configure_logging(self) -> None:
+        """Log to standard error, once: a process may run several commands."""
+        if not logging.getLogger().handlers:
+            super().configure_logging()
+
+    def print_help_if_requested(self) -> None:
+        """Print the help with one line per command, and end."""
+        if self.options.deferred_help:
+            width = max(map(len, COMMANDS))
+            lines = [f"  {name:{width}}  {command.__doc__}" for name, command in COMMANDS.items()]
+            print(self.parser.format_help(), "commands (corral help <command> says more):", *lines,
+                  sep="\n", file=self.stdout)
+            raise SystemExit(0)
+
+
+def main(argv: list[str] | None = None, stdout: TextIO | None = None, stderr: TextIO | None = None,
+         environ: Mapping[str, str] = os.environ) -> int:
+    """Run one command; return its exit status.  Without a command, show the help."""
+    given = sys.argv[1:] if argv is None else argv
+    app = Corral(stdout, stderr, environ)
+    try:
+        return app.run(given or ["--help"])
+    except SystemExit as exc:
+        # argparse ends so, with 2 on wrong usage
+        return exc.code if isinstance(exc.code, int) else 0
+
+
+def _version() -> str:
+    try:
+        return version("corral")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

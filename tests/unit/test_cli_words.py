@@ -1,0 +1,40 @@
+"""Text for people: sizes, times, and nothing that a terminal would obey."""
+
+import pytest
+
+from conductor.cli import words
+from conductor.cli.client import FAILED, Refusal
+
+
+@pytest.mark.parametrize("value, text", [
+    (None, "-"), ("web1", "web1"), ("a\x1b[2Jb", "a\\x1b[2Jb"), ("a\nb", "a\\nb"), ("a\u202eb", "a\\u202eb"),
+    ("a\u00a0b", "a\u00a0b"), ("\ud800", "\\ud800"), ("Größe", "Größe"), (5, "5")])
+def test_text_from_the_server_is_safe_to_print(value: object, text: str) -> None:
+    assert words.safe(value) == text
+
+
+@pytest.mark.parametrize("length_s, text", [(None, "-"), (0, "0 s"), (59.4, "59 s"), (59.6, "1:00"),
+                                            (125, "2:05"), (3725, "1:02:05")])
+def test_times_are_short(length_s: float | None, text: str) -> None:
+    assert words.seconds(length_s) == text
+
+
+@pytest.mark.parametrize("size_bytes, text", [(None, "-"), (0, "0.0 GiB"), (3.5 * 2 ** 30, "3.5 GiB")])
+def test_sizes_are_in_gib(size_bytes: float | None, text: str) -> None:
+    assert words.gib(size_bytes) == text
+
+
+def test_a_plan_without_moves_says_so() -> None:
+    told = {"id": "p", "wanted": "disable", "host": "h", "moves": [], "left": [], "eta": None}
+    assert words.plan(told) == "Plan p to restore h: no moves"
+
+
+def test_a_plan_names_what_stays() -> None:
+    left = [{"code": "c", "vm": "u", "vm_name": None, "host": None, "message": "m", "help": "do this"}]
+    told = {"id": "p", "wanted": "enable", "host": "h", "moves": [], "left": left, "eta": None}
+    assert words.plan(told).splitlines()[1:] == ["These stay:", "  - VM u: m (c)", "    help: do this"]
+
+
+def test_a_refusal_with_odd_details_is_still_a_sentence() -> None:
+    for details in ({}, {"blockers": "none"}, {"blockers": [5, {}]}):
+        assert words.refusal(Refusal("No", "code", FAILED, details)).startswith("error: No (code)")
