@@ -55,8 +55,8 @@ class Agent:
         self._worker = Worker(self._hypervisor, speaker, clock, threads=settings.workers, pace=pace,
                               on_superseded=self._supersede, on_settled=self._poke)
         rhythm = Rhythm(settings.sync_interval_s, settings.coalesce_s, settings.poll_s)
-        self._inventory = Inventory(speaker, self._hypervisor, self._worker, clock, url=settings.url, rhythm=rhythm,
-                                    pace=pace, on_superseded=self._supersede)
+        self._inventory = Inventory(speaker, self._hypervisor, self._worker, clock, url=settings.url,
+                                    rhythm=rhythm, pace=pace, on_superseded=self._supersede)
         self._server = rpc.Server(transport, rpc.TOPIC_AGENT, settings.host, messages.AGENTS_VERSION,
                                   rpc.methods_of(AgentManager(self._worker), ["ring"]), workers=1)
 

@@ -163,7 +163,7 @@ class PoolSession(Protocol):
         """Return what can be read of this standalone host's fitness to join the pool of ``other``."""
 
     def wait(self, watches: Sequence[Watch], timeout_s: float) -> None:
-        """Return when one of ``watches`` may have changed since the last wait, at the latest after ``timeout_s``."""
+        """Return when one of ``watches`` may have changed since the last wait, or after ``timeout_s``."""
 
     # acting
     def fence(self, session_uuid: str) -> None:
@@ -238,7 +238,7 @@ class Hypervisor(Protocol):
     """The agent's own host, and through it its pool; safe for several threads."""
 
     def know(self, source: str, members: Mapping[str, str]) -> None:
-        """Allow the addresses in ``members`` (by host uuid) to be asked, in place of what ``source`` said before."""
+        """Allow the addresses in ``members`` (by host uuid) to be asked, in place of ``source``'s last."""
 
     def locate(self) -> Whereabouts:
         """Return what the own host is.  Never raises: what is wrong is its ``trouble``."""

@@ -20,7 +20,7 @@ from common.messages import Claim, PoolReport, Report, Sync, SyncAnswer
 
 LOG = logging.getLogger(__name__)
 
-#: an early sync waits so many times as long as the last one took, so that a big pool can't fill the agent's day
+#: an early sync waits so many times as long as the last one took: a big pool must not fill the agent's day
 EASE = 10.0
 
 
@@ -30,8 +30,9 @@ class AgentsDoor(Protocol):
     def sync(self, sync: Sync) -> SyncAnswer:
         """Bring a heartbeat."""
 
-    def claim(self, host: str, incarnation: str, sequence: int, task: str, attempt: int,
-              session: str | None) -> Claim:
+    def claim(
+        self, host: str, incarnation: str, sequence: int, task: str, attempt: int, session: str | None
+    ) -> Claim:
         """Ask for an order."""
 
     def report(self, host: str, incarnation: str, sequence: int, report: Report) -> bool:
@@ -76,9 +77,18 @@ class Rhythm:
 class Inventory:
     """The two threads; ``poke`` is for any thread."""
 
-    def __init__(self, speaker: Speaker, hypervisor: Hypervisor, worker: Worker, clock: Clock, *, url: str,
-                 rhythm: Rhythm | None = None, pace: Pace | None = None,
-                 on_superseded: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        speaker: Speaker,
+        hypervisor: Hypervisor,
+        worker: Worker,
+        clock: Clock,
+        *,
+        url: str,
+        rhythm: Rhythm | None = None,
+        pace: Pace | None = None,
+        on_superseded: Callable[[], None] = lambda: None,
+    ) -> None:
         self._speaker = speaker
         self._hypervisor = hypervisor
         self._worker = worker
@@ -140,7 +150,9 @@ class Inventory:
         # Changes within the least pause are told together.
         self._stopping.wait(min(least_s, pause_s))
         with self._changed:
-            self._changed.wait_for(lambda: self._poked or self._stopping.is_set(), max(0.0, pause_s - least_s))
+            self._changed.wait_for(
+                lambda: self._poked or self._stopping.is_set(), max(0.0, pause_s - least_s)
+            )
             self._poked = False
 
     def sync_once(self) -> SyncAnswer:
@@ -172,18 +184,35 @@ class Inventory:
             # A pool that is not ours (any more) is not ours to report.
             report = seen.to_wire() if seen is not None and seen.pool == here.pool else None
             trouble = trouble or self._eyes.trouble
-        return Sync(host=self._speaker.host, incarnation=self._speaker.incarnation, sequence=self._speaker.number(),
-                    url=self._url, role=here.role, host_uuid=here.host_uuid, address=here.address, pool=here.pool,
-                    master_address=here.master_address, running=self._worker.running(),
-                    highest_epoch=self._worker.highest_epoch, trouble=trouble, report=report)
+        return Sync(
+            host=self._speaker.host,
+            incarnation=self._speaker.incarnation,
+            sequence=self._speaker.number(),
+            url=self._url,
+            role=here.role,
+            host_uuid=here.host_uuid,
+            address=here.address,
+            pool=here.pool,
+            master_address=here.master_address,
+            running=self._worker.running(),
+            highest_epoch=self._worker.highest_epoch,
+            trouble=trouble,
+            report=report,
+        )
 
     def _look(self, here: Whereabouts) -> None:
         """Observe the pool we are in now; one that we have left is let go."""
         if self._eyes is not None and (self._eyes.pool != here.pool or not self._eyes.is_alive()):
             self._look_away()
         if self._eyes is None and not self._stopping.is_set():
-            self._eyes = Eyes(self._hypervisor, here.pool, self._rhythm.poll_s, self._pace, self.poke,
-                              name=self._speaker.host)
+            self._eyes = Eyes(
+                self._hypervisor,
+                here.pool,
+                self._rhythm.poll_s,
+                self._pace,
+                self.poke,
+                name=self._speaker.host,
+            )
             self._eyes.start()
 
     def _look_away(self) -> None:
@@ -195,8 +224,15 @@ class Inventory:
 class Eyes:
     """The thread that follows one pool's events; ``report`` is for any thread."""
 
-    def __init__(self, hypervisor: Hypervisor, pool: str | None, poll_s: float, pace: Pace,
-                 on_change: Callable[[], None], name: str) -> None:
+    def __init__(
+        self,
+        hypervisor: Hypervisor,
+        pool: str | None,
+        poll_s: float,
+        pace: Pace,
+        on_change: Callable[[], None],
+        name: str,
+    ) -> None:
         self.pool = pool
         self.trouble: dict[str, Any] | None = None
         self._hypervisor = hypervisor

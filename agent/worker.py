@@ -32,7 +32,7 @@ class Conductor(Protocol):
         """Ask for an order.  Raises Unavailable, OutcomeUnknown; may be repeated."""
 
     def report(self, report: Report) -> bool:
-        """Bring readings; return whether more of this task is wanted.  Raises as ``claim``; may be repeated."""
+        """Bring readings; return whether more is wanted.  Raises as ``claim``; may be repeated."""
 
 
 class Withdrawn(errors.Error):

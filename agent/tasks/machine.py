@@ -125,8 +125,9 @@ class Machine:
             return self.driver.work_state(self.work)
         self._found = self.driver.work_of(self.order.task)
         states = [(work, self.driver.work_state(work)) for work in self._found]
-        ours = ([(w, s) for w, s in states if s.status in counting]
-                or [(w, s) for w, s in states if w.attempt == self.order.attempt])
+        ours = [(w, s) for w, s in states if s.status in counting] or [
+            (w, s) for w, s in states if w.attempt == self.order.attempt
+        ]
         if not ours:
             return None
         # Of several marks of one attempt the one under which something was begun counts.
@@ -139,7 +140,9 @@ class Machine:
     def begin(self, call: Callable[[Work], None], note: dict[str, str] | None = None) -> None:
         """Mark the work, then make ``call`` under the mark; a refusal becomes the error."""
         self.around.may_act()
-        self.work = self.driver.mark_work(self.order.task, self.order.attempt, json.dumps(note) if note else "")
+        self.work = self.driver.mark_work(
+            self.order.task, self.order.attempt, json.dumps(note) if note else ""
+        )
         self.acted = True
         self._begun_work_at = self.around.clock.monotonic()
         work = self.work
@@ -178,14 +181,22 @@ class Machine:
 
 def refusal(exc: errors.HypervisorError) -> dict[str, Any]:
     """Return a hypervisor's refusal as a report carries it."""
-    return {"code": exc.details.get("xapi_code", exc.code), "params": list(exc.details.get("params", ())),
-            "message": exc.message, "effect": exc.details.get("effect", exc.effect)}
+    return {
+        "code": exc.details.get("xapi_code", exc.code),
+        "params": list(exc.details.get("params", ())),
+        "message": exc.message,
+        "effect": exc.details.get("effect", exc.effect),
+    }
 
 
 def failure(error: tuple[str, ...]) -> dict[str, Any]:
     """Return failed work's code and parameters as a report carries them; what it did must be observed."""
-    return {"code": error[0], "params": list(error[1:]), "effect": "unknown",
-            "message": f"XenServer reports {error[0]}" + (f" ({', '.join(error[1:])})" if error[1:] else "")}
+    return {
+        "code": error[0],
+        "params": list(error[1:]),
+        "effect": "unknown",
+        "message": f"XenServer reports {error[0]}" + (f" ({', '.join(error[1:])})" if error[1:] else ""),
+    }
 
 
 def problem(code: str, message: str, params: tuple[str, ...] = (), effect: str = "none") -> dict[str, Any]:

@@ -18,16 +18,29 @@ LOOK_S = 1.0
 #: how often a joiner that the master has live and enabled is looked at until it answers
 LOOKS = 5
 #: refused by xapi before anything was begun (XENAPI §9.1): nothing can follow
-REFUSED = frozenset({
-    "LICENCE_RESTRICTION", "JOINING_HOST_CONNECTION_FAILED", "JOINING_HOST_SERVICE_FAILED",
-    "SESSION_AUTHENTICATION_FAILED", "HOST_IS_SLAVE", "HOST_STILL_BOOTING", "HA_IS_ENABLED", "CLUSTERING_ENABLED",
-    "OPERATION_NOT_ALLOWED", "HOST_PENDING_MANDATORY_GUIDANCE_NOT_EMPTY", "HOSTS_NOT_COMPATIBLE",
-    "HOSTS_NOT_HOMOGENEOUS", "LICENSE_HOST_POOL_MISMATCH", "NOT_SUPPORTED_DURING_UPGRADE"})
+REFUSED = frozenset(
+    {
+        "LICENCE_RESTRICTION",
+        "JOINING_HOST_CONNECTION_FAILED",
+        "JOINING_HOST_SERVICE_FAILED",
+        "SESSION_AUTHENTICATION_FAILED",
+        "HOST_IS_SLAVE",
+        "HOST_STILL_BOOTING",
+        "HA_IS_ENABLED",
+        "CLUSTERING_ENABLED",
+        "OPERATION_NOT_ALLOWED",
+        "HOST_PENDING_MANDATORY_GUIDANCE_NOT_EMPTY",
+        "HOSTS_NOT_COMPATIBLE",
+        "HOSTS_NOT_HOMOGENEOUS",
+        "LICENSE_HOST_POOL_MISMATCH",
+        "NOT_SUPPORTED_DURING_UPGRADE",
+    }
+)
 REFUSED_PREFIXES = ("JOINING_HOST_CANNOT_", "POOL_JOINING_")
 
 
 class PoolJoin(Machine):
-    """args: master_uuid, master_address; ``quiet_s`` (optional) instead of 60 s.  The executor is the joiner."""
+    """args: master_uuid, master_address; optional ``quiet_s`` (60 s).  The executor is the joiner."""
 
     _joiner = "unreachable"
     _task: WorkState | None = None
@@ -46,7 +59,7 @@ class PoolJoin(Machine):
         self._look_at_master()
         host = self._host
         if host is not None and host.live and host.enabled and self._joiner != "standalone":
-            # The joiner itself should answer as a slave; if only we can't reach it, that must not hold up the join.
+            # The joiner itself should answer as a slave; that only we can't reach it must not delay the join.
             self._complete += 1
             return self._ended() if self._joiner != "unreachable" or self._complete > LOOKS else self._wait()
         if self._read_master and not self.acted:
@@ -55,12 +68,17 @@ class PoolJoin(Machine):
             if self._joiner in ("standalone", "master"):
                 return self._begin()
             if self._joiner == "slave" and host is None:
-                self.error = problem("JOIN_CHECKS_FAILED", f"Host {self.order.host} is a member of another pool",
-                                     ("HOST_IS_SLAVE",))
+                self.error = problem(
+                    "JOIN_CHECKS_FAILED",
+                    f"Host {self.order.host} is a member of another pool",
+                    ("HOST_IS_SLAVE",),
+                )
                 return self._ended()
         if not self._read_master and not self.acted and (self.elapsed_s() >= QUIET_S or self.over_limit()):
-            self.error = problem("master_unreachable", f"The pool's master at {self.order.args['master_address']} "
-                                 "can't be read; nothing was begun")
+            self.error = problem(
+                "master_unreachable",
+                f"The pool's master at {self.order.args['master_address']} can't be read; nothing was begun",
+            )
             return self._ended()
         if self._read_master and self._joiner == "standalone" and self._without_effect():
             return self._ended()
@@ -121,10 +139,15 @@ class PoolJoin(Machine):
             return self._wait()
         found = self.driver.joinable(master)
         if found.objections:
-            self.error = {**problem("JOIN_CHECKS_FAILED", f"Host {self.order.host} can't join: "
-                                    + "; ".join(message for _, message in found.objections),
-                                    tuple(code for code, _ in found.objections)),
-                          "details": [{"code": code, "message": message} for code, message in found.objections]}
+            self.error = {
+                **problem(
+                    "JOIN_CHECKS_FAILED",
+                    f"Host {self.order.host} can't join: "
+                    + "; ".join(message for _, message in found.objections),
+                    tuple(code for code, _ in found.objections),
+                ),
+                "details": [{"code": code, "message": message} for code, message in found.objections],
+            }
             return self._ended()
         self.around.may_act()
         if found.needs_tls and not self.do(self.driver.enable_tls):
@@ -158,8 +181,12 @@ class PoolJoin(Machine):
         if (self._host is not None or self._joiner == "slave") and not self._told:
             self._told, news = True, self.readings()
         watches = (("work", self.work.id),) if self._is_pending() and self.work is not None else ()
-        return Wait(self.patience_s() if watches else LOOK_S, watches,
-                    0.9 if self._host is not None and self._host.live else 0.5, news)
+        return Wait(
+            self.patience_s() if watches else LOOK_S,
+            watches,
+            0.9 if self._host is not None and self._host.live else 0.5,
+            news,
+        )
 
     def _ended(self) -> Step:
         self._leave_master()
@@ -168,11 +195,15 @@ class PoolJoin(Machine):
         return self.settled()
 
     def readings(self) -> dict[str, Any]:
-        """Return how the joiner and its record on the master look; the record only when the master was read."""
+        """Return how the joiner looks, and its record on the master if that was read."""
         task = self._task.status if self._task is not None else ("gone" if self.acted else None)
         readings: dict[str, Any] = {"joiner": self._joiner, "task": task, "quiet_s": self.quiet_s()}
         if self._read_master:
             host = self._host
-            readings.update(on_master=host is not None, live=host is not None and host.live,
-                            enabled=host is not None and host.enabled, pool=self._pool)
+            readings.update(
+                on_master=host is not None,
+                live=host is not None and host.live,
+                enabled=host is not None and host.enabled,
+                pool=self._pool,
+            )
         return readings

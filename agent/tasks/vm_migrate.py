@@ -79,8 +79,11 @@ class VmMigrate(Machine):
         """The call's reply was lost and nothing is seen under its mark."""
         if not self.shown_up() or vm.operations and not self.over_limit():
             return Wait(TWICE_S, (("vm", vm.uuid),))
-        self.error = problem("outcome_unknown", "The reply to the migration's start was lost and no task of it "
-                             "was found", effect="unknown")
+        self.error = problem(
+            "outcome_unknown",
+            "The reply to the migration's start was lost and no task of it was found",
+            effect="unknown",
+        )
         return self._ended(vm, state)
 
     def _ended(self, vm: VmState, state: WorkState | None) -> Step:
@@ -109,8 +112,12 @@ class VmMigrate(Machine):
     def readings(self) -> dict[str, Any]:
         """Return where the VM is, how its task stands and when the hosts concerned were started."""
         state = self._state
-        return {"vm": self._vm.to_wire() if self._vm is not None else None,
-                "task": state.status if state is not None else None,
-                "progress": state.progress if state is not None else 0.0,
-                "started_at": self._after or self._before or {}, "started_at_before": self._before or {},
-                "acted": self.acted, "suspended": self._suspended}
+        return {
+            "vm": self._vm.to_wire() if self._vm is not None else None,
+            "task": state.status if state is not None else None,
+            "progress": state.progress if state is not None else 0.0,
+            "started_at": self._after or self._before or {},
+            "started_at_before": self._before or {},
+            "acted": self.acted,
+            "suspended": self._suspended,
+        }

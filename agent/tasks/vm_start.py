@@ -35,12 +35,17 @@ class VmStart(Machine):
         if self.error is None and (state is None or state.status is None):
             if not self.shown_up():
                 return Wait(1.0, watches)
-            self.error = problem("outcome_unknown", "The reply to the start was lost and no task of it was found",
-                                 effect="unknown")
+            self.error = problem(
+                "outcome_unknown",
+                "The reply to the start was lost and no task of it was found",
+                effect="unknown",
+            )
         self.take_error(state)
         return self.settled()
 
     def readings(self) -> dict[str, Any]:
         """Return where the VM is."""
-        return {"vm": self._vm.to_wire() if self._vm is not None else None,
-                "task": self._state.status if self._state is not None else None}
+        return {
+            "vm": self._vm.to_wire() if self._vm is not None else None,
+            "task": self._state.status if self._state is not None else None,
+        }

@@ -31,7 +31,13 @@ ABSENT = frozenset({"HANDLE_INVALID", "UUID_INVALID"})
 #: what the transport and the XenAPI package raise when there is no usable answer.
 #: TypeError is the package's own answer to a reply without Status (XENAPI §2).
 NO_ANSWER: tuple[type[Exception], ...] = (
-    OSError, http.client.HTTPException, BadAnswer, xmlrpc.client.Error, xml.parsers.expat.ExpatError, TypeError)
+    OSError,
+    http.client.HTTPException,
+    BadAnswer,
+    xmlrpc.client.Error,
+    xml.parsers.expat.ExpatError,
+    TypeError,
+)
 
 
 def refused(details: list[str]) -> errors.Error:

@@ -26,10 +26,13 @@ class HostCalls(Calls):
         hosts: dict[str, Record] = self._link.read("host.get_all_records")
         master = hosts.get(record["master"])
         return PoolState(
-            uuid=record["uuid"], name_label=record["name_label"], master_uuid=master["uuid"] if master else "",
+            uuid=record["uuid"],
+            name_label=record["name_label"],
+            master_uuid=master["uuid"] if master else "",
             members={host["uuid"]: host["address"] for host in hosts.values()},
             ha_enabled=bool(record.get("ha_enabled", False)),
-            tls_verification=bool(record.get("tls_verification_enabled", False)))
+            tls_verification=bool(record.get("tls_verification_enabled", False)),
+        )
 
     def host(self, uuid: str) -> HostState | None:
         """Return the host, None when the pool has none of that uuid."""
@@ -38,9 +41,15 @@ class HostCalls(Calls):
     def _host_state(self, ref: str) -> HostState:
         record: Record = self._link.read("host.get_record", ref)
         other = record["other_config"]
-        return HostState(uuid=record["uuid"], address=record["address"], enabled=bool(record["enabled"]),
-                         live=self._is_live(record), mark=other.get(MARK),
-                         agent_start_time=other.get("agent_start_time", ""), operations=operations(record))
+        return HostState(
+            uuid=record["uuid"],
+            address=record["address"],
+            enabled=bool(record["enabled"]),
+            live=self._is_live(record),
+            mark=other.get(MARK),
+            agent_start_time=other.get("agent_start_time", ""),
+            operations=operations(record),
+        )
 
     def _is_live(self, record: Record) -> bool:
         try:
@@ -60,10 +69,12 @@ class HostCalls(Calls):
         vms: dict[str, Record] = self._link.read("VM.get_all_records")
         guests = [vm for vm in vms.values() if not vm["is_control_domain"] and not vm["is_a_template"]]
         return Occupancy(
-            enabled=bool(record["enabled"]), live=self._is_live(record),
+            enabled=bool(record["enabled"]),
+            live=self._is_live(record),
             resident=tuple(sorted(vm["uuid"] for vm in guests if vm["resident_on"] == ref)),
             incoming=tuple(sorted(vm["uuid"] for vm in guests if vm["scheduled_to_be_resident_on"] == ref)),
-            creating=tuple(op for op in operations(record) if op in CREATING))
+            creating=tuple(op for op in operations(record) if op in CREATING),
+        )
 
     def started_at(self, hosts: Sequence[str]) -> dict[str, str]:
         """Return ``agent_start_time`` of the hosts that exist and of the master."""

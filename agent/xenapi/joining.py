@@ -31,13 +31,17 @@ class Side:
 
 
 def joinable(joiner_link: Link, pool_link: Link) -> Joinable:
-    """Return every readable objection to the joiner's joining the pool, and whether it needs TLS turned on."""
+    """Return every readable objection to the joiner's joining, and whether it needs TLS turned on."""
     joiner, pool = Side(joiner_link), Side(pool_link)
     objections = [objection for check in CHECKS for objection in check(joiner, pool)]
     verifies, verified = (bool(side.pool.get("tls_verification_enabled", False)) for side in (pool, joiner))
     if verified and not verifies:
-        objections.append(("POOL_JOINING_HOST_TLS_VERIFICATION_MISMATCH",
-                           "it verifies TLS certificates and the pool does not"))
+        objections.append(
+            (
+                "POOL_JOINING_HOST_TLS_VERIFICATION_MISMATCH",
+                "it verifies TLS certificates and the pool does not",
+            )
+        )
     return Joinable(objections, needs_tls=verifies and not verified)
 
 
@@ -45,28 +49,47 @@ def _members(joiner: Side, pool: Side) -> list[Objection]:
     if joiner.pool["uuid"] == pool.pool["uuid"]:
         return [("OPERATION_NOT_ALLOWED", "it is in this pool already")]
     if len(joiner.hosts) > 1:
-        return [("JOINING_HOST_CANNOT_BE_MASTER_OF_OTHER_HOSTS",
-                 f"it is the master of {len(joiner.hosts) - 1} other hosts")]
+        return [
+            (
+                "JOINING_HOST_CANNOT_BE_MASTER_OF_OTHER_HOSTS",
+                f"it is the master of {len(joiner.hosts) - 1} other hosts",
+            )
+        ]
     return []
 
 
 def _ha(joiner: Side, pool: Side) -> list[Objection]:
-    return [("HA_IS_ENABLED", f"high availability is enabled on {who}")
-            for who, side in (("it", joiner), ("the pool", pool)) if side.pool.get("ha_enabled", False)]
+    return [
+        ("HA_IS_ENABLED", f"high availability is enabled on {who}")
+        for who, side in (("it", joiner), ("the pool", pool))
+        if side.pool.get("ha_enabled", False)
+    ]
 
 
 def _vms(joiner: Side, pool: Side) -> list[Objection]:
     guests = [vm for vm in joiner.records("VM") if not vm["is_control_domain"] and not vm["is_a_template"]]
     running = [vm["name_label"] for vm in guests if vm["power_state"] in ("Running", "Paused")]
     busy = [vm["name_label"] for vm in guests if vm["current_operations"]]
-    return ([("JOINING_HOST_CANNOT_HAVE_RUNNING_VMS", f"VMs run on it: {_names(running)}")] if running else []) + (
-        [("JOINING_HOST_CANNOT_HAVE_VMS_WITH_CURRENT_OPERATIONS", f"operations run on its VMs: {_names(busy)}")]
-        if busy else [])
+    found: list[Objection] = []
+    if running:
+        found.append(("JOINING_HOST_CANNOT_HAVE_RUNNING_VMS", f"VMs run on it: {_names(running)}"))
+    if busy:
+        found.append(
+            (
+                "JOINING_HOST_CANNOT_HAVE_VMS_WITH_CURRENT_OPERATIONS",
+                f"operations run on its VMs: {_names(busy)}",
+            )
+        )
+    return found
 
 
 def _storage(joiner: Side, pool: Side) -> list[Objection]:
     shared = [sr["name_label"] for sr in joiner.records("SR") if sr["shared"] and not _is_tools(sr)]
-    return [("JOINING_HOST_CANNOT_CONTAIN_SHARED_SRS", f"it has shared storage: {_names(shared)}")] if shared else []
+    return (
+        [("JOINING_HOST_CANNOT_CONTAIN_SHARED_SRS", f"it has shared storage: {_names(shared)}")]
+        if shared
+        else []
+    )
 
 
 def _is_tools(sr: Record) -> bool:
@@ -77,7 +100,9 @@ def _version(joiner: Side, pool: Side) -> list[Objection]:
     mine, theirs = joiner.master["software_version"], pool.master["software_version"]
     if any(mine.get(key) != theirs.get(key) for key in ("platform_version", "product_brand")):
         return [("HOSTS_NOT_COMPATIBLE", f"it has {_version_of(mine)}, the pool has {_version_of(theirs)}")]
-    if mine.get("build_number") != theirs.get("build_number") or mine.get("xapi_build") != theirs.get("xapi_build"):
+    if mine.get("build_number") != theirs.get("build_number") or mine.get("xapi_build") != theirs.get(
+        "xapi_build"
+    ):
         return [("HOSTS_NOT_HOMOGENEOUS", "its build of the toolstack differs from the pool's")]
     return []
 
@@ -92,13 +117,17 @@ def _cpu(joiner: Side, pool: Side) -> list[Objection]:
 def _authentication(joiner: Side, pool: Side) -> list[Objection]:
     keys = ("external_auth_type", "external_auth_service_name")
     if any(joiner.master.get(key, "") != pool.master.get(key, "") for key in keys):
-        return [("POOL_JOINING_EXTERNAL_AUTH_MISMATCH", "its external authentication differs from the pool's")]
+        return [
+            ("POOL_JOINING_EXTERNAL_AUTH_MISMATCH", "its external authentication differs from the pool's")
+        ]
     return []
 
 
 def _version_of(version: Record) -> str:
-    return f"{version.get('product_brand', '?')} {version.get('product_version', '?')} " \
-           f"(platform {version.get('platform_version', '?')})"
+    return (
+        f"{version.get('product_brand', '?')} {version.get('product_version', '?')} "
+        f"(platform {version.get('platform_version', '?')})"
+    )
 
 
 def _names(names: list[str]) -> str:
@@ -106,4 +135,11 @@ def _names(names: list[str]) -> str:
 
 
 CHECKS: tuple[Callable[[Side, Side], list[Objection]], ...] = (
-    _members, _ha, _vms, _storage, _version, _cpu, _authentication)
+    _members,
+    _ha,
+    _vms,
+    _storage,
+    _version,
+    _cpu,
+    _authentication,
+)

@@ -43,7 +43,9 @@ class Link:
     def login(self, user: str, password: str, originator: str) -> None:
         """Begin a session.  Raises Unavailable, Forbidden, HostIsSlave, HypervisorError."""
         # By the raw call: the package's own login would remember the password.
-        self._proxy._session = self._raw("session.login_with_password", user, password, API_VERSION, originator)
+        self._proxy._session = self._raw(
+            "session.login_with_password", user, password, API_VERSION, originator
+        )
         self.json = True
         try:
             self.session_uuid = str(self.read("session.get_uuid", self.session))
@@ -60,7 +62,10 @@ class Link:
             pass
 
     def read(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
-        """Return what ``method`` answers.  Raises Unavailable when there is no answer, else as the failure table says."""
+        """Return what ``method`` answers.
+
+        Raises Unavailable when there is no answer, else as the failure table says.
+        """
         read_s = timeout_s or self._limits.read_s
         try:
             if self.json:
@@ -73,7 +78,7 @@ class Link:
             self.close()
             if _must_log_in(exc):
                 raise errors.SessionLost() from exc
-            raise errors.Unavailable(f"{self.url} gives no answer: {exc}", code="hypervisor_unavailable") from exc
+            raise self._away(f"gives no answer: {exc}") from exc
 
     def act(self, method: str, *params: Any, subtask_of: str | None = None) -> Any:
         """Make the call once; with ``subtask_of`` what it begins becomes part of that task.
@@ -97,9 +102,9 @@ class Link:
             answer = getattr(self._proxy, method)(*params)
         except failures.NO_ANSWER as exc:
             self.close()
-            raise errors.Unavailable(f"{self.url} gives no answer: {exc}", code="hypervisor_unavailable") from exc
+            raise self._away(f"gives no answer: {exc}") from exc
         if not isinstance(answer, dict) or answer.get("Status") not in ("Success", "Failure"):
-            raise errors.Unavailable(f"{self.url} answers, but not as xapi does", code="hypervisor_unavailable")
+            raise self._away("answers, but not as xapi does")
         if answer["Status"] == "Failure":
             raise failures.refused(list(answer.get("ErrorDescription", ())))
         return answer.get("Value")
@@ -109,8 +114,11 @@ class Link:
         if _must_log_in(exc):
             return errors.SessionLost()
         if isinstance(exc, NotSent):
-            return errors.Unavailable(f"{self.url} can't be reached: {exc}", code="hypervisor_unavailable")
+            return self._away(f"can't be reached: {exc}")
         return errors.OutcomeUnknown(f"{self.url} gave no answer to {method}: {exc}")
+
+    def _away(self, how: str) -> errors.Unavailable:
+        return errors.Unavailable(f"{self.url} {how}", code="hypervisor_unavailable")
 
     def close(self) -> None:
         """Close the connections; the session goes on."""

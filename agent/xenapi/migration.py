@@ -24,10 +24,13 @@ class WorkCalls(Calls):
 
     def _vm_state(self, ref: str) -> VmState:
         record: Record = self._link.read("VM.get_record", ref)
-        return VmState(uuid=record["uuid"], power_state=record["power_state"],
-                       resident_on=self._uuid("host", record["resident_on"]),
-                       scheduled_on=self._uuid("host", record["scheduled_to_be_resident_on"]),
-                       operations=operations(record))
+        return VmState(
+            uuid=record["uuid"],
+            power_state=record["power_state"],
+            resident_on=self._uuid("host", record["resident_on"]),
+            scheduled_on=self._uuid("host", record["scheduled_to_be_resident_on"]),
+            operations=operations(record),
+        )
 
     def mark_work(self, task: str, attempt: int, note: str = "") -> Work:
         """Create and tag the task under which work of this order will run."""
@@ -39,8 +42,11 @@ class WorkCalls(Calls):
     def work_of(self, task: str) -> list[Work]:
         """Return all marks of ``task``, newest attempt first."""
         records: dict[str, Record] = self._link.read("task.get_all_records")
-        found = [Work(ref, int(record["other_config"].get(ATTEMPT, "0")), record["other_config"].get(NOTE, ""))
-                 for ref, record in records.items() if record["other_config"].get(TASK) == task]
+        found = [
+            Work(ref, int(record["other_config"].get(ATTEMPT, "0")), record["other_config"].get(NOTE, ""))
+            for ref, record in records.items()
+            if record["other_config"].get(TASK) == task
+        ]
         return sorted(found, key=lambda work: -work.attempt)
 
     def work_state(self, work: Work) -> WorkState:
@@ -55,9 +61,12 @@ class WorkCalls(Calls):
                 raise
             return WorkState("gone")
         status = str(record["status"])
-        return WorkState(status="pending" if status == "cancelling" else status, progress=float(record["progress"]),
-                         cancellable="cancel" in record["allowed_operations"],
-                         error=tuple(str(part) for part in record["error_info"]))
+        return WorkState(
+            status="pending" if status == "cancelling" else status,
+            progress=float(record["progress"]),
+            cancellable="cancel" in record["allowed_operations"],
+            error=tuple(str(part) for part in record["error_info"]),
+        )
 
     def _task_under(self, work: Work) -> str | None:
         begun = self._begun.get(work.id)
@@ -96,7 +105,9 @@ class WorkCalls(Calls):
 
     def migrate(self, work: Work, vm: str, destination: str) -> None:
         """Begin a live migration within the pool."""
-        self._begin(work, "VM.pool_migrate", self._ref("VM", vm), self._ref("host", destination), {"live": "true"})
+        self._begin(
+            work, "VM.pool_migrate", self._ref("VM", vm), self._ref("host", destination), {"live": "true"}
+        )
 
     def start_on(self, work: Work, vm: str, host: str) -> None:
         """Begin to start a VM on one host."""

@@ -33,8 +33,13 @@ class PoolMirror:
         if self._closing.is_set():
             raise errors.Unavailable("The observation has been ended")
         try:
-            answer = self._link.read("event.from", list(FIELDS), self._token, float(timeout_s if self._token else 0.0),
-                                     timeout_s=timeout_s + LATE_S)
+            answer = self._link.read(
+                "event.from",
+                list(FIELDS),
+                self._token,
+                float(timeout_s if self._token else 0.0),
+                timeout_s=timeout_s + LATE_S,
+            )
         except errors.Error:
             self._forget()
             raise

@@ -74,8 +74,9 @@ class XenPool(HostCalls, WorkCalls):
             self._watched, self._token, timeout_s = classes, "", 0.0
         timeout_s = min(timeout_s, LONGEST_POLL_S)
         try:
-            answer = self._events.read("event.from", list(classes), self._token, float(timeout_s),
-                                       timeout_s=timeout_s + LATE_S)
+            answer = self._events.read(
+                "event.from", list(classes), self._token, float(timeout_s), timeout_s=timeout_s + LATE_S
+            )
         except errors.Unavailable:
             if self._interrupted.is_set():
                 return

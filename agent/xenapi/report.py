@@ -15,13 +15,45 @@ Tables = dict[str, dict[str, Record]]
 #: class -> the fields that are kept; a change of any other field is no news
 FIELDS: dict[str, tuple[str, ...]] = {
     "pool": ("uuid", "name_label", "master", "ha_enabled", "tls_verification_enabled"),
-    "host": ("uuid", "hostname", "address", "enabled", "metrics", "memory_overhead", "software_version", "cpu_info",
-             "other_config", "current_operations"),
+    "host": (
+        "uuid",
+        "hostname",
+        "address",
+        "enabled",
+        "metrics",
+        "memory_overhead",
+        "software_version",
+        "cpu_info",
+        "other_config",
+        "current_operations",
+    ),
     "host_metrics": ("live", "memory_total"),
-    "vm": ("uuid", "name_label", "power_state", "resident_on", "scheduled_to_be_resident_on", "is_control_domain",
-           "is_a_template", "is_a_snapshot", "memory_dynamic_min", "memory_static_max", "memory_overhead",
-           "domain_type", "VCPUs_at_startup", "VBDs", "VIFs", "groups", "current_operations", "allowed_operations",
-           "blocked_operations", "attached_PCIs", "VGPUs", "VUSBs", "platform", "other_config"),
+    "vm": (
+        "uuid",
+        "name_label",
+        "power_state",
+        "resident_on",
+        "scheduled_to_be_resident_on",
+        "is_control_domain",
+        "is_a_template",
+        "is_a_snapshot",
+        "memory_dynamic_min",
+        "memory_static_max",
+        "memory_overhead",
+        "domain_type",
+        "VCPUs_at_startup",
+        "VBDs",
+        "VIFs",
+        "groups",
+        "current_operations",
+        "allowed_operations",
+        "blocked_operations",
+        "attached_PCIs",
+        "VGPUs",
+        "VUSBs",
+        "platform",
+        "other_config",
+    ),
     "vbd": ("VDI", "empty"),
     "vdi": ("SR",),
     "sr": ("uuid",),
@@ -43,12 +75,17 @@ def pool_report(tables: Tables) -> PoolReport | None:
     memory = _memory_needs(vms)
     networks = _networks_by_host(tables, vms)
     return PoolReport(
-        pool=pool["uuid"], master=tables["host"][pool["master"]]["uuid"], name_label=pool["name_label"],
-        hosts=[_host(ref, host, tables, memory.get(ref, 0), networks).to_wire()
-               for ref, host in tables["host"].items()],
+        pool=pool["uuid"],
+        master=tables["host"][pool["master"]]["uuid"],
+        name_label=pool["name_label"],
+        hosts=[
+            _host(ref, host, tables, memory.get(ref, 0), networks).to_wire()
+            for ref, host in tables["host"].items()
+        ],
         vms=[_vm(vm, tables).to_wire() for vm in vms.values()],
         ha_enabled=bool(pool.get("ha_enabled", False)),
-        tls_verification=bool(pool.get("tls_verification_enabled", False)))
+        tls_verification=bool(pool.get("tls_verification_enabled", False)),
+    )
 
 
 def _memory_needs(vms: dict[str, Record]) -> dict[str, int]:
@@ -86,16 +123,32 @@ def _host(ref: str, host: Record, tables: Tables, taken: int, networks: dict[str
     version, cpu, other = host["software_version"], host["cpu_info"], host["other_config"]
     total, overhead = int(metrics.get("memory_total", 0)), int(host["memory_overhead"])
     return HostReport(
-        uuid=host["uuid"], hostname=host["hostname"], address=host["address"], enabled=bool(host["enabled"]),
-        live=bool(metrics.get("live", False)), memory_total_bytes=total, memory_overhead_bytes=overhead,
-        memory_free_bytes=max(0, total - overhead - taken), version=version.get("platform_version", ""),
+        uuid=host["uuid"],
+        hostname=host["hostname"],
+        address=host["address"],
+        enabled=bool(host["enabled"]),
+        live=bool(metrics.get("live", False)),
+        memory_total_bytes=total,
+        memory_overhead_bytes=overhead,
+        memory_free_bytes=max(0, total - overhead - taken),
+        version=version.get("platform_version", ""),
         product=f"{version.get('product_brand', '')} {version.get('product_version', '')}".strip(),
-        cpu_vendor=cpu.get("vendor", ""), cpu_features=cpu.get("features_hvm", cpu.get("features", "")),
-        cpus=int(cpu.get("cpu_count") or 0), agent_start_time=other.get("agent_start_time", ""),
-        boot_time=other.get("boot_time", ""), mark=other.get(MARK),
-        srs=sorted({tables["sr"][pbd["SR"]]["uuid"] for pbd in tables["pbd"].values()
-                    if pbd["host"] == ref and pbd["currently_attached"] and pbd["SR"] in tables["sr"]}),
-        networks=sorted(networks.get(ref, ())), operations=sorted(host["current_operations"].values()))
+        cpu_vendor=cpu.get("vendor", ""),
+        cpu_features=cpu.get("features_hvm", cpu.get("features", "")),
+        cpus=int(cpu.get("cpu_count") or 0),
+        agent_start_time=other.get("agent_start_time", ""),
+        boot_time=other.get("boot_time", ""),
+        mark=other.get(MARK),
+        srs=sorted(
+            {
+                tables["sr"][pbd["SR"]]["uuid"]
+                for pbd in tables["pbd"].values()
+                if pbd["host"] == ref and pbd["currently_attached"] and pbd["SR"] in tables["sr"]
+            }
+        ),
+        networks=sorted(networks.get(ref, ())),
+        operations=sorted(host["current_operations"].values()),
+    )
 
 
 def _vm(vm: Record, tables: Tables) -> VmReport:
@@ -104,18 +157,33 @@ def _vm(vm: Record, tables: Tables) -> VmReport:
     disks = [vbd["VDI"] for vbd in _of(tables["vbd"], vm["VBDs"]) if not vbd["empty"]]
     interfaces = [vif["network"] for vif in _of(tables["vif"], vm["VIFs"])]
     return VmReport(
-        uuid=vm["uuid"], name_label=vm["name_label"], power_state=vm["power_state"],
+        uuid=vm["uuid"],
+        name_label=vm["name_label"],
+        power_state=vm["power_state"],
         resident_on=hosts.get(vm["resident_on"], {}).get("uuid"),
         scheduled_on=hosts.get(vm["scheduled_to_be_resident_on"], {}).get("uuid"),
-        control_domain=bool(vm["is_control_domain"]), memory_dynamic_min_bytes=int(vm["memory_dynamic_min"]),
-        memory_static_max_bytes=int(vm["memory_static_max"]), memory_overhead_bytes=int(vm["memory_overhead"]),
-        domain_type=str(vm.get("domain_type", "hvm")), vcpus=int(vm["VCPUs_at_startup"]),
-        srs=sorted({tables["sr"][vdi["SR"]]["uuid"] for vdi in _of(tables["vdi"], disks)
-                    if vdi["SR"] in tables["sr"]}),
+        control_domain=bool(vm["is_control_domain"]),
+        memory_dynamic_min_bytes=int(vm["memory_dynamic_min"]),
+        memory_static_max_bytes=int(vm["memory_static_max"]),
+        memory_overhead_bytes=int(vm["memory_overhead"]),
+        domain_type=str(vm.get("domain_type", "hvm")),
+        vcpus=int(vm["VCPUs_at_startup"]),
+        srs=sorted(
+            {
+                tables["sr"][vdi["SR"]]["uuid"]
+                for vdi in _of(tables["vdi"], disks)
+                if vdi["SR"] in tables["sr"]
+            }
+        ),
         networks=sorted({net["uuid"] for net in _of(tables["network"], interfaces)}),
-        groups=sorted(group["uuid"] for group in _of(tables["vm_group"], vm.get("groups", ()))
-                      if group["placement"] == "anti_affinity"),
-        operations=sorted(vm["current_operations"].values()), hindrances=_hindrances(vm))
+        groups=sorted(
+            group["uuid"]
+            for group in _of(tables["vm_group"], vm.get("groups", ()))
+            if group["placement"] == "anti_affinity"
+        ),
+        operations=sorted(vm["current_operations"].values()),
+        hindrances=_hindrances(vm),
+    )
 
 
 def _of(table: dict[str, Record], refs: Any) -> list[Record]:

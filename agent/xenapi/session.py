@@ -26,7 +26,7 @@ HOLD_S = 10.0
 
 @dataclass(frozen=True)
 class Access:
-    """How to get at the own host and its pool; without ``pool_username`` the own credentials serve for both."""
+    """How to get at the own host and its pool; without pool credentials the own ones serve for both."""
 
     url: str
     username: str
@@ -48,7 +48,8 @@ class Access:
     def pool(self) -> tuple[str, str]:
         """The pool's credentials."""
         return self.pool_username or self.username, (
-            self.password if self.pool_password is None else self.pool_password)
+            self.password if self.pool_password is None else self.pool_password
+        )
 
 
 class XenHypervisor:
@@ -59,8 +60,9 @@ class XenHypervisor:
         self._originator = originator
         self._clock = clock
         secure = urlsplit(access.url).scheme == "https"
-        self._limits = Limits(access.connect_s, access.read_s,
-                              tls_context(access.ca_file, access.verify) if secure else None)
+        self._limits = Limits(
+            access.connect_s, access.read_s, tls_context(access.ca_file, access.verify) if secure else None
+        )
         self._lock = threading.Lock()
         self._locating = threading.Lock()
         self._known: dict[str, dict[str, str]] = {}
@@ -101,8 +103,9 @@ class XenHypervisor:
             try:
                 link.login(user, password, self._originator)
             except errors.Forbidden as exc:
-                refusal = errors.Forbidden(f"{url} refuses the credentials of user {user}", code="hypervisor_auth",
-                                           **exc.details)
+                refusal = errors.Forbidden(
+                    f"{url} refuses the credentials of user {user}", code="hypervisor_auth", **exc.details
+                )
                 continue
             except errors.HostIsSlave:
                 link.close()
@@ -110,8 +113,9 @@ class XenHypervisor:
             except errors.HypervisorError as exc:
                 link.close()
                 # A host that is starting answers every call with such a failure; it may be ready soon.
-                raise errors.Unavailable(f"{url} does not serve: {exc.message}", code="hypervisor_unavailable",
-                                         **exc.details) from exc
+                raise errors.Unavailable(
+                    f"{url} does not serve: {exc.message}", code="hypervisor_unavailable", **exc.details
+                ) from exc
             return link
         link.close()
         with self._lock:
@@ -136,8 +140,12 @@ class XenHypervisor:
     def _login_master(self, address: str, named: bool = False) -> tuple[Link, str]:
         for _ in range(2):
             if not named and not self._is_known(address):
-                raise errors.HostIsSlave(f"The host is a slave of {address}, which no member of its pool is known "
-                                         "to have; it is not asked", code="master_unknown", address=address)
+                raise errors.HostIsSlave(
+                    f"The host is a slave of {address}, which no member of its pool is known "
+                    "to have; it is not asked",
+                    code="master_unknown",
+                    address=address,
+                )
             try:
                 link = self._login(self._url_of(address), as_pool=True)
             except errors.HostIsSlave as exc:
@@ -158,7 +166,7 @@ class XenHypervisor:
         return self._open_elsewhere(pool)
 
     def _open_elsewhere(self, pool: str) -> PoolSession:
-        """The own host is in another pool, as after its ejection: ask the members that the conductor named."""
+        """Ask the members that the conductor named: the own host is in another pool, as after an ejection."""
         with self._lock:
             known = sorted({address for members in self._known.values() for address in members.values()})
         for address in known:
@@ -190,8 +198,13 @@ class XenHypervisor:
                 self._role = here.role
             except errors.HostIsSlave as exc:
                 self._leave()
-                here = Whereabouts("slave", self._here.host_uuid, self._here.address,
-                                   master_address=exc.details.get("address"), trouble=_trouble(exc))
+                here = Whereabouts(
+                    "slave",
+                    self._here.host_uuid,
+                    self._here.address,
+                    master_address=exc.details.get("address"),
+                    trouble=_trouble(exc),
+                )
             except errors.Error as exc:
                 self._leave()
                 here = replace(self._here, role="unreachable", trouble=_trouble(exc))
@@ -234,11 +247,19 @@ class XenHypervisor:
             role = "standalone" if len(hosts) == 1 else "master"
         else:
             addresses = {_plain(urlsplit(self._access.url).hostname or ""), *self._resolved()}
-            own = next((host for host in hosts.values() if host["uuid"] == self._here.host_uuid), None) or next(
-                (host for host in hosts.values() if _plain(host["address"]) in addresses), None)
+            # The uuid tells surely; at the first sight of an existing member there is only its address.
+            own = next(
+                (host for host in hosts.values() if host["uuid"] == self._here.host_uuid),
+                next((host for host in hosts.values() if _plain(host["address"]) in addresses), None),
+            )
             role = "slave"
-        return Whereabouts(role, own["uuid"] if own else None, own["address"] if own else None, pool["uuid"],
-                           master or (own["address"] if own else None))
+        return Whereabouts(
+            role,
+            own["uuid"] if own else None,
+            own["address"] if own else None,
+            pool["uuid"],
+            master or (own["address"] if own else None),
+        )
 
     def _resolved(self) -> set[str]:
         try:
@@ -272,5 +293,5 @@ def _plain(address: str) -> str:
 
 
 def _trouble(exc: errors.Error) -> dict[str, str]:
-    code = exc.code if not failures.xapi_code(exc) or exc.code != "hypervisor_error" else failures.xapi_code(exc)
-    return {"code": code, "message": exc.message}
+    xapi_code = failures.xapi_code(exc) if exc.code == errors.HypervisorError.code else ""
+    return {"code": xapi_code or exc.code, "message": exc.message}

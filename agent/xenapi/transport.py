@@ -60,8 +60,12 @@ class Line:
 
     def _connect(self) -> http.client.HTTPConnection:
         connect_s = self._limits.connect_s
-        connection = (http.client.HTTPSConnection(self._host, self._port, timeout=connect_s, context=self._limits.tls)
-                      if self._tls else http.client.HTTPConnection(self._host, self._port, timeout=connect_s))
+        host, port, tls = self._host, self._port, self._limits.tls
+        connection = (
+            http.client.HTTPSConnection(host, port, timeout=connect_s, context=tls)
+            if self._tls
+            else http.client.HTTPConnection(host, port, timeout=connect_s)
+        )
         try:
             connection.connect()
         except OSError as exc:
@@ -119,7 +123,10 @@ class XmlTransport(xmlrpc.client.Transport):
         return self.single_request(host, handler, request_body, verbose)
 
     def single_request(self, host: Any, handler: str, request_body: Any, verbose: bool = False) -> Any:
-        """Send ``request_body`` and return the parsed answer.  Raises NotSent, OSError, BadAnswer and parser errors."""
+        """Send ``request_body`` and return the parsed answer.
+
+        Raises NotSent, OSError, BadAnswer and what the parser raises.
+        """
         headers = {"Content-Type": "text/xml", "User-Agent": self.user_agent}
         if self.subtask_of is not None:
             headers["Subtask-of"] = self.subtask_of

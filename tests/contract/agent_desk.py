@@ -18,10 +18,15 @@ DEADLINE_S = 20.0
 
 def pooled_spec(vms: int = 3, memory: int = 1 * GIB, host: str = "h1") -> WorldSpec:
     """Return hosts h1 (the master), h2 and h3 in one pool, h4 alone; VMs run on ``host``, one is halted."""
-    guests = tuple(VmSpec(f"v{n}", host, memory=memory, disks=("shared",), state="running") for n in range(vms))
-    return WorldSpec(tuple(HostSpec(f"h{n}") for n in range(1, 5)), pools=(PoolSpec(("h1", "h2", "h3"), "pool"),),
-                     storage=(StorageSpec("shared", "h1", default=True),),
-                     vms=(*guests, VmSpec("halted", "h1", memory=memory, disks=("shared",))))
+    guests = tuple(
+        VmSpec(f"v{n}", host, memory=memory, disks=("shared",), state="running") for n in range(vms)
+    )
+    return WorldSpec(
+        tuple(HostSpec(f"h{n}") for n in range(1, 5)),
+        pools=(PoolSpec(("h1", "h2", "h3"), "pool"),),
+        storage=(StorageSpec("shared", "h1", default=True),),
+        vms=(*guests, VmSpec("halted", "h1", memory=memory, disks=("shared",))),
+    )
 
 
 @contextmanager
@@ -38,8 +43,9 @@ def simulated(spec: WorldSpec, speed: float = 60.0) -> Iterator[Simulator]:
 def access(simulator: Simulator, host: str, **more: Any) -> Access:
     """Return how the agent of ``host`` gets at it."""
     user, password = simulator.login
-    return Access(**{"url": dict(simulator.hosts)[host], "username": user, "password": password, "read_s": 10.0,
-                     **more})
+    return Access(
+        **{"url": dict(simulator.hosts)[host], "username": user, "password": password, "read_s": 10.0, **more}
+    )
 
 
 def hypervisor(simulator: Simulator, host: str, **more: Any) -> XenHypervisor:
@@ -81,12 +87,31 @@ class Desk:
         self._changed = threading.Condition()
         self._numbers = itertools.count(1)
 
-    def order(self, kind: str, executor: str, host_uuid: str = "", args: Mapping[str, Any] | None = None,
-              **more: Any) -> Order:
+    def order(
+        self,
+        kind: str,
+        executor: str,
+        host_uuid: str = "",
+        args: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> Order:
         """Keep an order for ``executor`` and return it."""
-        order = Order(**{"task": f"task-{next(self._numbers)}", "attempt": 1, "kind": kind, "operation": "op",
-                         "host": executor, "host_uuid": host_uuid, "executor": executor, "epoch": 1, "pool": None,
-                         "args": dict(args or {}), "limit_s": 600.0, **more})
+        order = Order(
+            **{
+                "task": f"task-{next(self._numbers)}",
+                "attempt": 1,
+                "kind": kind,
+                "operation": "op",
+                "host": executor,
+                "host_uuid": host_uuid,
+                "executor": executor,
+                "epoch": 1,
+                "pool": None,
+                "args": dict(args or {}),
+                "limit_s": 600.0,
+                **more,
+            }
+        )
         with self._changed:
             self.orders[order.task, order.attempt] = order
         return order
@@ -96,14 +121,23 @@ class Desk:
         with self._changed:
             self.syncs.append(sync)
             self._changed.notify_all()
-            waiting = [{"task": o.task, "attempt": o.attempt} for o in self.orders.values()
-                       if o.executor == sync.host and not any(c[2:4] == (o.task, o.attempt) for c in self.claims)]
-            return SyncAnswer(superseded=sync.incarnation in self.superseded, observe=sync.host in self.observers,
-                              interval_s=self.interval_s, orders=waiting, members=dict(self.members),
-                              dropped=list(self.dropped))
+            waiting = [
+                {"task": o.task, "attempt": o.attempt}
+                for o in self.orders.values()
+                if o.executor == sync.host and not any(c[2:4] == (o.task, o.attempt) for c in self.claims)
+            ]
+            return SyncAnswer(
+                superseded=sync.incarnation in self.superseded,
+                observe=sync.host in self.observers,
+                interval_s=self.interval_s,
+                orders=waiting,
+                members=dict(self.members),
+                dropped=list(self.dropped),
+            )
 
-    def claim(self, host: str, incarnation: str, sequence: int, task: str, attempt: int,
-              session: str | None) -> Claim:
+    def claim(
+        self, host: str, incarnation: str, sequence: int, task: str, attempt: int, session: str | None
+    ) -> Claim:
         with self._changed:
             if incarnation in self.superseded:
                 return Claim("superseded")
@@ -128,8 +162,12 @@ class Desk:
 
     def settled(self, order: Order, deadline_s: float = DEADLINE_S) -> Report:
         """Return the last report of ``order``."""
+
         def found() -> list[Report]:
-            return [r for r in self.reports if (r.task, r.attempt) == (order.task, order.attempt) and r.settled]
+            return [
+                r for r in self.reports if (r.task, r.attempt) == (order.task, order.attempt) and r.settled
+            ]
+
         assert self.wait_for(lambda: bool(found()), deadline_s), f"{order.kind} has not settled"
         return found()[-1]
 

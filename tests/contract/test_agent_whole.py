@@ -28,8 +28,13 @@ class Office:
         self.transport = rpc.transport(f"corral-inproc://agent-tests-{next(_NAMES)}/")
         self.bell = AgentAPI(self.transport)
         self.agents: list[Agent] = []
-        self._server = rpc.Server(self.transport, rpc.TOPIC_AGENTS, "desk", messages.AGENTS_VERSION,
-                                  {"sync": self._sync, "claim": self._claim, "report": self._report})
+        self._server = rpc.Server(
+            self.transport,
+            rpc.TOPIC_AGENTS,
+            "desk",
+            messages.AGENTS_VERSION,
+            {"sync": self._sync, "claim": self._claim, "report": self._report},
+        )
 
     def _sync(self, context: Any, sync: dict[str, Any]) -> dict[str, Any]:
         return self.desk.sync(Sync.from_wire(sync)).to_wire()
@@ -52,8 +57,17 @@ class Office:
     def agent(self, host: str, **more: Any) -> Agent:
         """Start the agent of ``host``."""
         user, password = self.simulator.login
-        settings = AgentSettings(**{"host": host, "url": dict(self.simulator.hosts)[host], "username": user,
-                                    "password": password, "read_timeout_s": 10.0, "retry_longest_s": 0.5, **more})
+        settings = AgentSettings(
+            **{
+                "host": host,
+                "url": dict(self.simulator.hosts)[host],
+                "username": user,
+                "password": password,
+                "read_timeout_s": 10.0,
+                "retry_longest_s": 0.5,
+                **more,
+            }
+        )
         agent = build(settings, transport=self.transport, clock=SystemClock())
         agent.start()
         self.agents.append(agent)
@@ -66,8 +80,12 @@ class Office:
 
     def seen(self, host: str, what: Callable[[Sync], bool]) -> Sync:
         """Return a heartbeat of ``host`` for which ``what`` holds."""
+
         def found() -> Sync | None:
-            return next((sync for sync in reversed(self.desk.syncs) if sync.host == host and what(sync)), None)
+            return next(
+                (sync for sync in reversed(self.desk.syncs) if sync.host == host and what(sync)), None
+            )
+
         assert self.desk.wait_for(lambda: found() is not None), f"no such sync of {host}"
         sync = found()
         assert sync is not None
@@ -89,8 +107,12 @@ def running_vm(simulator: Simulator, name: str) -> tuple[str, str]:
     driver = hypervisor(simulator, "h1")
     session = driver.open()
     with simulator.lock:
-        uuid = next(row["uuid"] for pool in simulator.world.pools.values() for row in pool.rows["VM"].values()
-                    if row["name_label"] == name)
+        uuid = next(
+            row["uuid"]
+            for pool in simulator.world.pools.values()
+            for row in pool.rows["VM"].values()
+            if row["name_label"] == name
+        )
     state: VmState | None = session.vm(uuid)
     session.close()
     assert state is not None and state.resident_on is not None
@@ -104,14 +126,25 @@ def test_lone_hosts_are_made_a_pool_used_and_taken_apart() -> None:
         at.agent("h2")
         first, second = (at.seen(host, lambda sync: sync.role == "standalone") for host in ("h1", "h2"))
         assert first.host_uuid and second.host_uuid and first.address == addresses(simulator)["h1"]
-        named = at.desk.settled(at.ring(at.desk.order("pool_init", "h1", first.host_uuid, {"name_label": "rack"})))
+        named = at.desk.settled(
+            at.ring(at.desk.order("pool_init", "h1", first.host_uuid, {"name_label": "rack"}))
+        )
         assert named.readings["name_label"] == "rack" and named.readings["pool"] == first.pool
-        joined = at.desk.settled(at.ring(at.desk.order(
-            "pool_join", "h2", second.host_uuid,
-            {"master_uuid": first.host_uuid, "master_address": first.address},
-            members={first.host_uuid: str(first.address)})))
+        joined = at.desk.settled(
+            at.ring(
+                at.desk.order(
+                    "pool_join",
+                    "h2",
+                    second.host_uuid,
+                    {"master_uuid": first.host_uuid, "master_address": first.address},
+                    members={first.host_uuid: str(first.address)},
+                )
+            )
+        )
         assert joined.error is None and joined.readings["joiner"] == "slave"
-        assert joined.readings["live"] and joined.readings["enabled"] and joined.readings["pool"] == first.pool
+        assert (
+            joined.readings["live"] and joined.readings["enabled"] and joined.readings["pool"] == first.pool
+        )
         assert calls(simulator, "Async.pool.join") == 1
         at.desk.members = {first.host_uuid: str(first.address), second.host_uuid: str(second.address)}
         slave = at.seen("h2", lambda sync: sync.role == "slave" and sync.host_uuid == second.host_uuid)
@@ -119,7 +152,9 @@ def test_lone_hosts_are_made_a_pool_used_and_taken_apart() -> None:
         at.seen("h1", lambda sync: sync.role == "master")
         ejected = at.desk.settled(at.ring(at.desk.order("pool_eject", "h1", second.host_uuid)))
         assert ejected.error is None and ejected.readings["on_master"] is False
-        alone = at.seen("h2", lambda sync: sync.role == "standalone" and sync.pool not in (first.pool, second.pool))
+        alone = at.seen(
+            "h2", lambda sync: sync.role == "standalone" and sync.pool not in (first.pool, second.pool)
+        )
         assert alone.host_uuid == second.host_uuid
 
 
@@ -131,15 +166,26 @@ def test_a_host_is_drained_by_orders_and_given_back() -> None:
         source = str(here.host_uuid)
         taken = at.desk.settled(at.ring(at.desk.order("host_disable", "h1", source, {"mark": "op"})))
         assert taken.readings == {"enabled": False, "live": True, "mark": "op"}
-        orders = [at.ring(at.desk.order("vm_migrate", "h1", source, {
-            "vm": running_vm(simulator, name)[0], "source": source, "destination": destination}))
-            for name in ("v0", "v1", "v2")]
+        orders = [
+            at.ring(
+                at.desk.order(
+                    "vm_migrate",
+                    "h1",
+                    source,
+                    {"vm": running_vm(simulator, name)[0], "source": source, "destination": destination},
+                )
+            )
+            for name in ("v0", "v1", "v2")
+        ]
         for order in orders:
             report = at.desk.settled(order)
             assert report.error is None and report.readings["vm"]["resident_on"] == destination
             assert report.readings["task"] == "success" and report.readings["vm"]["operations"] == []
         seen = at.desk.settled(at.ring(at.desk.order("observe", "h1", source, {"times": 2, "apart_s": 0.5})))
-        assert [(time["resident"], time["incoming"]) for time in seen.readings["times"]] == [([], []), ([], [])]
+        assert [(time["resident"], time["incoming"]) for time in seen.readings["times"]] == [
+            ([], []),
+            ([], []),
+        ]
         given = at.desk.settled(at.ring(at.desk.order("host_enable", "h1", source)))
         assert given.readings == {"enabled": True, "live": True, "mark": None}
         driver = hypervisor(simulator, "h1")
@@ -163,13 +209,21 @@ def test_changes_of_the_pool_come_early_from_the_observer_and_only_from_it() -> 
         at.agent("h1")
         at.agent("h2")
         first = at.seen("h1", lambda sync: sync.report is not None)
-        assert first.report is not None and len(first.report["hosts"]) == 3 and first.report["pool"] == first.pool
+        assert (
+            first.report is not None
+            and len(first.report["hosts"]) == 3
+            and first.report["pool"] == first.pool
+        )
         host = session_members(simulator)[0]
         session = hypervisor(simulator, "h1").open()
         session.set_mark(host, "someone")
         session.close()
-        at.seen("h1", lambda sync: sync.report is not None and any(
-            one["mark"] == "someone" for one in sync.report["hosts"]))
+        at.seen(
+            "h1",
+            lambda sync: (
+                sync.report is not None and any(one["mark"] == "someone" for one in sync.report["hosts"])
+            ),
+        )
         at.seen("h2", lambda sync: sync.role == "slave")
         assert all(sync.report is None for sync in at.desk.syncs if sync.host == "h2")
 
@@ -187,7 +241,9 @@ def test_an_order_rung_many_times_is_carried_out_once() -> None:
         at.agent("h1")
         vm, source = running_vm(simulator, "v0")
         destination = next(uuid for uuid in session_members(simulator) if uuid != source)
-        order = at.desk.order("vm_migrate", "h1", source, {"vm": vm, "source": source, "destination": destination})
+        order = at.desk.order(
+            "vm_migrate", "h1", source, {"vm": vm, "source": source, "destination": destination}
+        )
         for _ in range(10):
             at.ring(order)
         assert at.desk.settled(order).readings["vm"]["resident_on"] == destination
@@ -199,15 +255,18 @@ def test_a_lost_session_is_replaced_claimed_anew_and_the_work_goes_on() -> None:
         at.agent("h1")
         vm, source = running_vm(simulator, "v0")
         destination = next(uuid for uuid in session_members(simulator) if uuid != source)
-        order = at.ring(at.desk.order("vm_migrate", "h1", source, {
-            "vm": vm, "source": source, "destination": destination}))
+        order = at.ring(
+            at.desk.order(
+                "vm_migrate", "h1", source, {"vm": vm, "source": source, "destination": destination}
+            )
+        )
         assert at.desk.wait_for(lambda: any(claim[2] == order.task for claim in at.desk.claims))
         began = threading.Event()
         for _ in range(100):
             if calls(simulator, "Async.VM.pool_migrate"):
                 break
             began.wait(0.05)
-        # On a slave's memory stream a logout has no effect; from the master it fails what does not stream yet.
+        # From the master a logout fails what does not stream yet; either way the work is followed to its end.
         began.wait(0.1)
         stranger = hypervisor(simulator, "h1").open()
         session = next(claim[4] for claim in at.desk.claims if claim[2] == order.task)
@@ -227,8 +286,14 @@ def test_a_successor_fences_the_predecessor_and_adopts_its_work() -> None:
         vm, source = running_vm(simulator, "v0")
         destination = next(uuid for uuid in session_members(simulator) if uuid != source)
         dead = hypervisor(simulator, "h1").open()
-        order = at.desk.order("vm_migrate", "h1", source, {"vm": vm, "source": source, "destination": destination},
-                              attempt=2, fence=[dead.session_uuid, "00000000-0000-0000-0000-000000000000"])
+        order = at.desk.order(
+            "vm_migrate",
+            "h1",
+            source,
+            {"vm": vm, "source": source, "destination": destination},
+            attempt=2,
+            fence=[dead.session_uuid, "00000000-0000-0000-0000-000000000000"],
+        )
         dead.migrate(dead.mark_work(order.task, 1), vm, destination)
         at.agent("h1")
         report = at.desk.settled(order)
@@ -242,8 +307,14 @@ def test_a_predecessors_move_that_the_fence_ended_is_begun_anew() -> None:
         vm, source = running_vm(simulator, "v0")
         destination = next(uuid for uuid in session_members(simulator) if uuid != source)
         dead = hypervisor(simulator, "h1").open()
-        order = at.desk.order("vm_migrate", "h1", source, {"vm": vm, "source": source, "destination": destination},
-                              attempt=2, fence=[dead.session_uuid])
+        order = at.desk.order(
+            "vm_migrate",
+            "h1",
+            source,
+            {"vm": vm, "source": source, "destination": destination},
+            attempt=2,
+            fence=[dead.session_uuid],
+        )
         dead.migrate(dead.mark_work(order.task, 1), vm, destination)
         at.agent("h1")
         report = at.desk.settled(order)
@@ -269,10 +340,16 @@ def test_a_hypervisor_that_comes_later_is_found() -> None:
         at.desk.interval_s = 0.3
         at.agent("h1", password="wrong", pool_username="root", pool_password="wrong too", login_hold_s=0.1)
         away = at.seen("h1", lambda sync: sync.trouble is not None)
-        assert away.role == "unreachable" and away.trouble is not None and away.trouble["code"] == "hypervisor_auth"
+        assert (
+            away.role == "unreachable"
+            and away.trouble is not None
+            and away.trouble["code"] == "hypervisor_auth"
+        )
         order = at.ring(at.desk.order("sync_database", "h1"))
         at.seen("h1", lambda sync: sync.sequence > away.sequence + 1)
-        assert not any(claim[2] == order.task for claim in at.desk.claims), "nothing is claimed that can't be done"
+        assert not any(claim[2] == order.task for claim in at.desk.claims), (
+            "nothing is claimed that can't be done"
+        )
 
 
 def test_orders_that_this_version_can_not_carry_out_are_answered() -> None:

@@ -8,6 +8,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from agent.driver import (
     HostState,
@@ -22,9 +23,11 @@ from agent.driver import (
     Work,
     WorkState,
 )
-from agent.tasks.machine import Machine, Settled, Wait
+from agent.tasks import machine_for
+from agent.tasks.machine import Machine, Settled, Surroundings, Wait
 from common import errors
 from common.clock import SetClock
+from common.messages import Order
 
 START = "1000.0"
 
@@ -35,8 +38,10 @@ class World:
     def __init__(self, hosts: int = 3, name: str = "pool-1") -> None:
         self.clock = SetClock()
         self.uuid, self.name_label, self.master = f"uuid-{name}", "", "h1"
-        self.hosts = {f"h{n}": HostState(f"h{n}", f"10.0.0.{n}", True, True, agent_start_time=START)
-                      for n in range(1, hosts + 1)}
+        self.hosts = {
+            f"h{n}": HostState(f"h{n}", f"10.0.0.{n}", True, True, agent_start_time=START)
+            for n in range(1, hosts + 1)
+        }
         self.vms: dict[str, VmState] = {}
         self.marks: dict[str, tuple[str, Work]] = {}
         self.work: dict[str, WorkState] = {}
@@ -98,6 +103,7 @@ class World:
             if self.work.get(work.id, WorkState("gone")).status == "pending":
                 status, error = end()
                 self.work[work.id] = WorkState(status, 1.0, False, error)
+
         self.after(ends_after_s, ended)
 
 
@@ -149,8 +155,13 @@ class Session:
     def pool(self) -> PoolState:
         self._called("pool")
         world = self.world
-        return PoolState(world.uuid, world.name_label, world.master,
-                         {host.uuid: host.address for host in world.hosts.values()}, tls_verification=world.tls)
+        return PoolState(
+            world.uuid,
+            world.name_label,
+            world.master,
+            {host.uuid: host.address for host in world.hosts.values()},
+            tls_verification=world.tls,
+        )
 
     def host(self, uuid: str) -> HostState | None:
         self._called("host")
@@ -165,19 +176,28 @@ class Session:
         if host not in self.world.hosts:
             return None
         there = self.world.hosts[host]
-        return Occupancy(there.enabled, there.live,
-                         tuple(vm.uuid for vm in self.world.vms.values() if vm.resident_on == host),
-                         tuple(vm.uuid for vm in self.world.vms.values() if vm.scheduled_on == host), ())
+        return Occupancy(
+            there.enabled,
+            there.live,
+            tuple(vm.uuid for vm in self.world.vms.values() if vm.resident_on == host),
+            tuple(vm.uuid for vm in self.world.vms.values() if vm.scheduled_on == host),
+            (),
+        )
 
     def started_at(self, hosts: Sequence[str]) -> dict[str, str]:
         self._called("started_at")
-        return {uuid: self.world.hosts[uuid].agent_start_time
-                for uuid in (*hosts, self.world.master) if uuid in self.world.hosts}
+        return {
+            uuid: self.world.hosts[uuid].agent_start_time
+            for uuid in (*hosts, self.world.master)
+            if uuid in self.world.hosts
+        }
 
     def work_of(self, task: str) -> list[Work]:
         self._called("work_of")
-        return sorted((work for owner, work in self.world.marks.values() if owner == task),
-                      key=lambda work: -work.attempt)
+        return sorted(
+            (work for owner, work in self.world.marks.values() if owner == task),
+            key=lambda work: -work.attempt,
+        )
 
     def work_state(self, work: Work) -> WorkState:
         self._called("work_state")
@@ -230,6 +250,7 @@ class Session:
             # The operation outlives the switch of resident_on, as seen on a real xapi.
             world.after(2.0, lambda: world.set_vm(vm, operations=()))
             return "success", ()
+
         world.begin(work, world.move_s, moved)
         self._answered("migrate")
 
@@ -239,6 +260,7 @@ class Session:
         def started() -> tuple[str, tuple[str, ...]]:
             self.world.set_vm(vm, power_state="Running", resident_on=host)
             return "success", ()
+
         self.world.begin(work, 5.0, started)
         self._answered("start_on")
 
@@ -253,6 +275,7 @@ class Session:
         def ejected() -> tuple[str, tuple[str, ...]]:
             del self.world.hosts[host]
             return "success", ()
+
         self.world.begin(work, 0.1, ejected)
         self._answered("eject")
 
@@ -340,3 +363,36 @@ def steps_of(machine: Machine, world: World, most: int = 200) -> tuple[list[Wait
         else:
             world.pass_time(step.timeout_s, until_event=False)
     raise AssertionError(f"the machine has not settled after {most} steps")
+
+
+def machine(
+    world: World,
+    kind: str,
+    args: dict[str, Any] | None = None,
+    *,
+    host: str = "h1",
+    attempt: int = 1,
+    limit_s: float = 600.0,
+    hypervisor: Hypervisor | None = None,
+) -> Machine:
+    """Return the machine for an order about ``host``."""
+    order = Order(
+        task="t1",
+        attempt=attempt,
+        kind=kind,
+        operation="op1",
+        host=host,
+        host_uuid=host,
+        executor=host,
+        epoch=1,
+        pool=world.uuid,
+        args=args or {},
+        limit_s=limit_s,
+    )
+    hypervisor = hypervisor or Hypervisor(world)
+    return machine_for(order, Surroundings(hypervisor.open(), hypervisor, world.clock, lambda: None))
+
+
+def settled(world: World, kind: str, args: dict[str, Any] | None = None, **more: Any) -> Settled:
+    """Return how the machine for such an order ends."""
+    return steps_of(machine(world, kind, args, **more), world)[1]

@@ -1,27 +1,10 @@
 """The step machines against a pool in memory."""
 
-from typing import Any
+from agent_world import Session, World, machine, settled, steps_of
 
-from agent_world import Hypervisor, Session, World, steps_of
-
-from agent.driver import HostState, Joinable, Work, WorkState
-from agent.tasks import MACHINES, machine_for
-from agent.tasks.machine import Machine, Settled, Surroundings
+from agent.driver import Work, WorkState
+from agent.tasks import MACHINES
 from common import errors
-from common.messages import Order
-
-
-def machine(world: World, kind: str, args: dict[str, Any] | None = None, *, host: str = "h1", attempt: int = 1,
-            limit_s: float = 600.0, hypervisor: Hypervisor | None = None) -> Machine:
-    order = Order(task="t1", attempt=attempt, kind=kind, operation="op1", host=host, host_uuid=host, executor=host,
-                  epoch=1, pool=world.uuid, args=args or {}, limit_s=limit_s)
-    hypervisor = hypervisor or Hypervisor(world)
-    return machine_for(order, Surroundings(hypervisor.open(), hypervisor, world.clock, lambda: None))
-
-
-def settled(world: World, kind: str, args: dict[str, Any] | None = None, **more: Any) -> Settled:
-    return steps_of(machine(world, kind, args, **more), world)[1]
-
 
 MOVE = {"vm": "v1", "source": "h1", "destination": "h2"}
 
@@ -33,8 +16,19 @@ def moving_world() -> World:
 
 
 def test_every_kind_of_the_wire_is_carried_out_or_refused_clearly() -> None:
-    assert set(MACHINES) >= {"pool_init", "pool_join", "pool_eject", "host_disable", "host_enable", "vm_migrate",
-                             "vm_start", "observe", "sync_database", "enable_tls", "host_destroy"}
+    assert set(MACHINES) >= {
+        "pool_init",
+        "pool_join",
+        "pool_eject",
+        "host_disable",
+        "host_enable",
+        "vm_migrate",
+        "vm_start",
+        "observe",
+        "sync_database",
+        "enable_tls",
+        "host_destroy",
+    }
     for kind in ("vm_suspend", "vm_resume", "vm_shutdown", "host_reboot", "designate_master"):
         try:
             machine(World(), kind)
@@ -94,7 +88,9 @@ def test_observing_reads_as_often_and_as_far_apart_as_asked() -> None:
     world = moving_world()
     world.set_vm("v1", scheduled_on="h1")
     times = settled(world, "observe", {"times": 3, "apart_s": 2.0}).readings["times"]
-    assert len(times) == 3 and all(b["at_s"] - a["at_s"] >= 2.0 for a, b in zip(times, times[1:], strict=False))
+    assert len(times) == 3 and all(
+        b["at_s"] - a["at_s"] >= 2.0 for a, b in zip(times, times[1:], strict=False)
+    )
     assert times[0]["resident"] == ["v1"] and times[0]["incoming"] == ["v1"] and times[0]["creating"] == []
 
 
@@ -125,8 +121,12 @@ def test_a_move_is_done_when_the_vm_is_there_and_idle() -> None:
     world = moving_world()
     waits, end = steps_of(machine(world, "vm_migrate", MOVE), world)
     assert end.error is None
-    assert end.readings["vm"] == {"power_state": "Running", "resident_on": "h2", "scheduled_on": None,
-                                  "operations": []}
+    assert end.readings["vm"] == {
+        "power_state": "Running",
+        "resident_on": "h2",
+        "scheduled_on": None,
+        "operations": [],
+    }
     assert end.readings["task"] == "success" and end.readings["acted"] is True
     assert end.readings["started_at"] == {"h1": "1000.0", "h2": "1000.0"}
     assert {kind for kind, _ in waits[0].watches} == {"vm", "work"}
@@ -174,7 +174,9 @@ def test_a_mark_without_work_ends_as_unknown_and_nothing_is_sent() -> None:
     world = moving_world()
     world.lost_replies.add("mark_work")
     end = settled(world, "vm_migrate", MOVE)
-    assert end.error is not None and end.error["code"] == "outcome_unknown" and end.error["effect"] == "unknown"
+    assert (
+        end.error is not None and end.error["code"] == "outcome_unknown" and end.error["effect"] == "unknown"
+    )
     assert "migrate" not in world.calls
 
 
@@ -226,7 +228,9 @@ def test_a_move_whose_task_is_gone_is_read_twice_and_shows_the_restart() -> None
     reads = world.calls.count("vm")
     _, end = steps_of(run, world)
     assert end.readings["task"] == "gone" and world.calls.count("vm") - reads >= 2
-    assert end.readings["started_at"]["h1"] == "2000.0" and end.readings["started_at_before"]["h1"] == "1000.0"
+    assert (
+        end.readings["started_at"]["h1"] == "2000.0" and end.readings["started_at_before"]["h1"] == "1000.0"
+    )
 
 
 def test_a_vm_that_lost_power_in_the_move_is_reported_as_past_suspend() -> None:
@@ -277,121 +281,3 @@ def test_a_refused_eject_says_why_and_that_the_host_is_still_there() -> None:
     end = settled(world, "pool_eject", host="h3")
     assert end.readings["on_master"] is True and end.error is not None
     assert end.error["params"] == ["VM resident on host"]
-
-
-# pool_join
-JOIN = {"master_uuid": "h1", "master_address": "10.0.0.1"}
-
-
-def joining(target: World) -> tuple[World, Hypervisor]:
-    """Return a host that stands alone, with its agent's view."""
-    alone = World(hosts=0, name="alone")
-    alone.hosts = {"h9": HostState("h9", "10.0.0.9", True, True)}
-    alone.master, alone.clock = "h9", target.clock
-    return alone, Hypervisor(alone, target)
-
-
-def joins_well(target: World, alone: World) -> None:
-    """Play the phases that were seen on a real xapi (XAPI-OBSERVED)."""
-    def phases(world: World) -> None:
-        work = next(reversed(list(world.marks)))
-        world.work[work] = WorkState("pending", 0.5)
-        alone.after(4.0, lambda: world.work.update({work: WorkState("success", 1.0)}))
-        alone.after(5.0, lambda: target.hosts.update(h9=HostState("h9", "10.0.0.9", False, False)))
-        alone.after(15.0, lambda: alone.sessions.clear())
-        alone.after(21.0, lambda: target.set_host("h9", live=True))
-        alone.after(22.0, lambda: target.set_host("h9", enabled=True))
-    alone.on_join = phases
-
-
-def test_a_join_is_done_when_the_master_has_the_host_live_and_enabled() -> None:
-    target = World()
-    alone, hypervisor = joining(target)
-    joins_well(target, alone)
-    run = machine(alone, "pool_join", JOIN, host="h9", hypervisor=hypervisor)
-    hypervisor.here = hypervisor.here.__class__("slave", "h9")
-    waits, end = steps_of(run, alone)
-    assert end.readings["joiner"] == "slave" and end.error is None
-    assert (end.readings["on_master"], end.readings["live"], end.readings["enabled"]) == (True, True, True)
-    assert end.readings["pool"] == target.uuid
-    assert len([wait for wait in waits if wait.news]) == 1
-    assert alone.calls.count("join") == 1
-
-
-def test_all_readable_objections_to_a_join_are_told_before_anything_is_touched() -> None:
-    target = World()
-    alone, hypervisor = joining(target)
-    alone.joinable = Joinable([("HA_IS_ENABLED", "high availability is enabled on it"),
-                               ("JOINING_HOST_CANNOT_HAVE_RUNNING_VMS", "VMs run on it: a")])
-    end = settled(alone, "pool_join", JOIN, host="h9", hypervisor=hypervisor)
-    assert end.error is not None and end.error["code"] == "JOIN_CHECKS_FAILED"
-    assert end.error["params"] == ["HA_IS_ENABLED", "JOINING_HOST_CANNOT_HAVE_RUNNING_VMS"]
-    assert end.readings["joiner"] == "standalone" and end.readings["on_master"] is False
-    assert "join" not in alone.calls and "mark_work" not in alone.calls
-
-
-def test_tls_verification_is_turned_on_where_the_pool_demands_it() -> None:
-    target = World()
-    alone, hypervisor = joining(target)
-    joins_well(target, alone)
-    alone.joinable = Joinable(needs_tls=True)
-    run = machine(alone, "pool_join", JOIN, host="h9", hypervisor=hypervisor)
-    hypervisor.here = hypervisor.here.__class__("slave", "h9")
-    steps_of(run, alone)
-    assert alone.calls.index("enable_tls") < alone.calls.index("join")
-
-
-def test_a_join_refused_by_xapi_settles_without_waiting() -> None:
-    target = World()
-    alone, hypervisor = joining(target)
-
-    def refused(world: World) -> None:
-        work = next(reversed(list(world.marks)))
-        world.work[work] = WorkState("failure", 1.0, False, ("JOINING_HOST_CANNOT_CONTAIN_SHARED_SRS",))
-    alone.on_join = refused
-    began = alone.clock.now()
-    end = settled(alone, "pool_join", JOIN, host="h9", hypervisor=hypervisor)
-    assert end.error is not None and end.error["code"] == "JOINING_HOST_CANNOT_CONTAIN_SHARED_SRS"
-    assert alone.clock.now() - began < 10.0
-
-
-def test_a_join_that_failed_late_is_watched_until_it_was_quiet_for_a_minute() -> None:
-    target = World()
-    alone, hypervisor = joining(target)
-
-    def failed(world: World) -> None:
-        work = next(reversed(list(world.marks)))
-        world.work[work] = WorkState("failure", 1.0, False, ("INTERNAL_ERROR", "clean-up"))
-    alone.on_join = failed
-    end = settled(alone, "pool_join", JOIN, host="h9", hypervisor=hypervisor)
-    assert end.readings["quiet_s"] >= 60.0 and end.readings["on_master"] is False
-    assert end.readings["joiner"] == "standalone" and end.readings["task"] == "failure"
-
-
-def test_a_dead_record_on_the_master_never_leads_to_a_second_join() -> None:
-    target = World()
-    target.hosts["h9"] = HostState("h9", "10.0.0.9", False, False)
-    alone, hypervisor = joining(target)
-    end = settled(alone, "pool_join", JOIN, host="h9", hypervisor=hypervisor)
-    assert end.readings["on_master"] is True and end.readings["joiner"] == "standalone"
-    assert "join" not in alone.calls
-
-
-def test_a_member_of_another_pool_can_not_join() -> None:
-    target = World()
-    other = World(name="other")
-    hypervisor = Hypervisor(other, target)
-    end = settled(other, "pool_join", JOIN, host="h9", hypervisor=hypervisor)
-    assert end.error is not None and end.error["code"] == "JOIN_CHECKS_FAILED"
-    assert "join" not in other.calls
-
-
-def test_a_join_goes_on_after_the_agent_was_restarted_in_the_middle() -> None:
-    target = World()
-    target.hosts["h9"] = HostState("h9", "10.0.0.9", False, True)
-    target.after(5.0, lambda: target.set_host("h9", enabled=True))
-    # The joiner is a slave by now, so that the session leads to the master.
-    hypervisor = Hypervisor(target, target)
-    end = settled(target, "pool_join", JOIN, host="h9", hypervisor=hypervisor)
-    assert end.readings["joiner"] == "slave" and end.readings["enabled"] is True
-    assert "join" not in target.calls
