@@ -1,0 +1,1 @@
+"""What developers and newcomers run beside the product: the demo, the benchmark."""
