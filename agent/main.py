@@ -47,14 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         agent = build(settings, transport=rpc.transport(args.transport_url), clock=SystemClock())
         agent.start()
     except (errors.Error, OSError) as exc:
-        print(f"corral-agent: {exc}", file=sys.stderr)
+        sys.stderr.write(f"corral-agent: {exc}\n")
         return 2
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: agent.end())
     agent.wait()
     agent.stop()
     if agent.superseded:
-        print(f"corral-agent: a newer agent of host {args.host} has taken over", file=sys.stderr)
+        sys.stderr.write(f"corral-agent: a newer agent of host {args.host} has taken over\n")
         return SUPERSEDED
     return 0
 

@@ -35,7 +35,7 @@ class VmMigrate(Machine):
         self._vm = vm = self.driver.vm(self.order.args["vm"])
         if vm is None:
             return self._end()
-        self._suspended = self._suspended or vm.power_state in ("Suspended", "Halted") and self.acted
+        self._suspended = self._suspended or (self.acted and vm.power_state in ("Suspended", "Halted"))
         if state is None and not self.acted:
             return self._begin(vm)
         if state is not None and state.status == "pending":
@@ -77,7 +77,7 @@ class VmMigrate(Machine):
 
     def _missing(self, vm: VmState, state: WorkState | None) -> Step:
         """The call's reply was lost and nothing is seen under its mark."""
-        if not self.shown_up() or vm.operations and not self.over_limit():
+        if not self.shown_up() or (vm.operations and not self.over_limit()):
             return Wait(TWICE_S, (("vm", vm.uuid),))
         self.error = problem(
             "outcome_unknown",

@@ -5,6 +5,7 @@ ill-formed, and JSON is twenty times cheaper to parse); acting goes through the 
 package.  A link belongs to one thread; it never logs in by itself.
 """
 
+from contextlib import suppress
 from typing import Any
 
 import XenAPI
@@ -56,10 +57,8 @@ class Link:
 
     def logout(self, session: str | None = None) -> None:
         """End ``session`` (a reference; default: this one); one that has ended already is no error."""
-        try:
+        with suppress(errors.SessionLost):
             self._raw("session.logout", session or self.session)
-        except errors.SessionLost:
-            pass
 
     def read(self, method: str, *params: Any, timeout_s: float | None = None) -> Any:
         """Return what ``method`` answers.

@@ -6,6 +6,7 @@ one moment.
 """
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 from agent.xenapi.link import Link
@@ -90,8 +91,6 @@ class PoolMirror:
 
     def close(self) -> None:
         """End the session and the connections."""
-        try:
+        with suppress(errors.Error):  # it ends by itself when idle
             self._link.logout()
-        except errors.Error:
-            pass  # it ends by itself when idle
         self._link.close()

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from agent.driver import Joinable, PoolSession, Watch, Work
 from agent.xenapi.calls import NULL
@@ -44,10 +45,8 @@ class XenPool(HostCalls, WorkCalls):
     def close(self, logout: bool = True) -> None:
         """End the session (unless ``logout`` is false) and the connections."""
         if logout:
-            try:
+            with suppress(errors.Error):  # it ends by itself when idle; nothing of ours depends on it any more
                 self._link.logout()
-            except errors.Error:
-                pass  # it ends by itself when idle; nothing of ours depends on it any more
         self.reconnect()
 
     def reconnect(self) -> None:

@@ -8,6 +8,7 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit, urlunsplit
 
@@ -277,10 +278,8 @@ class XenHypervisor:
         """End the session that ``locate`` keeps."""
         with self._locating:
             if self._watch is not None:
-                try:
+                with suppress(errors.Error):  # it ends by itself when idle
                     self._watch.logout()
-                except errors.Error:
-                    pass  # it ends by itself when idle
                 self._leave()
 
 

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 import xmlrpc.client
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -84,10 +85,8 @@ class Line:
         """Make a request that waits for its answer fail now."""
         connection = self._connection
         if connection is not None and connection.sock is not None:
-            try:
+            with suppress(OSError):  # it was closed in the same moment
                 connection.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it was closed in the same moment
 
 
 def _left(sock: socket.socket) -> bool:

@@ -1,5 +1,7 @@
 """The step machines against a pool in memory."""
 
+from itertools import pairwise
+
 from agent_world import Session, World, machine, settled, steps_of
 
 from agent.driver import Work, WorkState
@@ -89,7 +91,7 @@ def test_observing_reads_as_often_and_as_far_apart_as_asked() -> None:
     world.set_vm("v1", scheduled_on="h1")
     times = settled(world, "observe", {"times": 3, "apart_s": 2.0}).readings["times"]
     assert len(times) == 3 and all(
-        b["at_s"] - a["at_s"] >= 2.0 for a, b in zip(times, times[1:], strict=False)
+        b["at_s"] - a["at_s"] >= 2.0 for a, b in pairwise(times)
     )
     assert times[0]["resident"] == ["v1"] and times[0]["incoming"] == ["v1"] and times[0]["creating"] == []
 
