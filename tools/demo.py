@@ -184,7 +184,7 @@ def main() -> int:
         except KeyboardInterrupt:
             print("\ndemo: interrupted")
             return 130
-        except Exception as exc:
+        except Exception as exc:  # noqa: BLE001
             # Whatever went wrong, a newcomer is told in a sentence, with the service's last words.
             print(f"\ndemo: {type(exc).__name__}: {exc}")
             print("".join((Path(folder) / "log").read_text().splitlines(keepends=True)[-15:]))

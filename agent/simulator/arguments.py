@@ -9,17 +9,29 @@ from agent.simulator.failure import Failure
 from agent.simulator.table import Message, Moment
 
 
-def bound(message: Message, params: list[Any]) -> list[Any]:
+# since when a host takes all parameters of a message; an older one refuses the long form
+LONG_FORM_SINCE = {"host.disable": (25, 31), "host.evacuate": (23, 27)}
+
+
+def bound(message: Message, params: list[Any], version: str) -> list[Any]:
     """Return the arguments in the table's types, defaults filled in; the session is not among them.
 
-    Raises MESSAGE_PARAMETER_COUNT_MISMATCH, INTERNAL_ERROR.
+    Raises MESSAGE_PARAMETER_COUNT_MISMATCH (also for a form that is too new for this version), INTERNAL_ERROR.
     """
     most = len(message.params)
+    if release(version) < LONG_FORM_SINCE.get(message.full_name, (0, 0)):
+        most = message.required
     if not message.required <= len(params) <= most:
         raise Failure("MESSAGE_PARAMETER_COUNT_MISMATCH", message.full_name, str(message.required), str(len(params)))
-    missing = most - len(params)
+    missing = len(message.params) - len(params)
     given = [*params, *(message.defaults[len(message.defaults) - missing:] if missing else ())]
     return [converted(kind, value) for (_name, kind), value in zip(message.params, given, strict=True)]
+
+
+def release(version: str) -> tuple[int, int]:
+    """Return the first two numbers of a version like 24.16.0."""
+    major, minor = (version.split(".") + ["0", "0"])[:2]
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
 
 
 def converted(kind: str, value: Any) -> Any:

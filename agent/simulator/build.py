@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CPU_FEATURES = "1fcbfbff-f7fa3223-2d93fbff-00000523-00000001-00000329-00000000-00000000-00001000-0c000000"
 CAPABILITIES = ["xen-3.0-x86_64", "hvm-3.0-x86_64"]
+LICENCE = {f"restrict_{feature}": "false" for feature in (
+    "pooling", "pool_size", "xen_motion", "storage_xen_motion", "rpu", "vm_anti_affinity")}
 DOM0_MEMORY = 1024 * MIB
 MANAGEMENT = "eth0"
 GUEST_FEATURES = {"feature-suspend": "1", "feature-poweroff": "1", "feature-reboot": "1", "feature-vcpu-hotplug": "1"}
@@ -67,7 +69,7 @@ def install(world: "World", node: Node, pool_name: str = "") -> None:
     db = world.pools[node.pool]
     pool = db.add("pool", {
         "name_label": pool_name, "other_config": {"memory-ratio-hvm": "0.25", "memory-ratio-pv": "0.25"},
-        "ha_cluster_stack": "xhad", "ha_enabled": bool(node.facts.get("ha")),
+        "restrictions": LICENCE, "ha_cluster_stack": "xhad", "ha_enabled": bool(node.facts.get("ha")),
         "tls_verification_enabled": node.tls_verification})
     for kind in ("nfs", "ext", "iso"):
         db.add("SM", {"name_label": kind.upper(), "type": kind, "vendor": "simulated", "version": "1.0"})
@@ -124,7 +126,7 @@ def add_host(world: "World", node: Node) -> str:
         "software_version": software_version(node), "cpu_info": cpu_info(node), "edition": "free/libre",
         "editions": ["free/libre"], "capabilities": CAPABILITIES,
         "virtual_hardware_platform_versions": [0, 1, 2], "chipset_info": {"iommu": "true"}, "ssl_legacy": False,
-        "license_params": {"restrict_pooling": "false"}, "other_config": start_times(node),
+        "license_params": LICENCE, "other_config": start_times(node),
         "tls_verification_enabled": node.tls_verification})
     add_processors(db, node, host)
     db.set("host", host, control_domain=_add_control_domain(world, db, node, host))

@@ -6,8 +6,10 @@ Where a call waits for something, the clock is set to the next thing that is due
 from typing import Any
 
 from agent.simulator import build
+from agent.simulator.call import CallRecord, Waiting
 from agent.simulator.clocks import SetClock
 from agent.simulator.events import EventWait
+from agent.simulator.failure import Failure
 from agent.simulator.spec import WorldSpec
 from agent.simulator.world import World
 
@@ -42,10 +44,21 @@ class DirectClient:
         result = self.world.call(self.address, method, list(params), headers)
         if not hasattr(result, "poll"):
             return result
+        record = self.world.calls[-1]
         if isinstance(result, EventWait):
-            return self._events(result)
+            value = self._events(result)
+        else:
+            value = self._awaited(result, record)
+        record.result = "Success"
+        return value
+
+    def _awaited(self, waiting: Waiting, record: CallRecord) -> Any:
         while True:
-            ended, value = result.poll(self.world)
+            try:
+                ended, value = waiting.poll(self.world)
+            except Failure as failure:
+                record.result = failure.code
+                raise
             if ended:
                 return value
             self.step()

@@ -36,15 +36,16 @@ def main(argv: list[str] | None = None) -> int:
         code[0] = 130 if number == signal.SIGINT else 0
         ended.set()
 
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
     try:
         spec = load_spec(args.world) if args.world else default_spec(args.hosts, args.vms, args.seed)
         simulator = Simulator(spec, speed=args.speed, seed=args.seed, port=args.port, state_path=args.state,
                               password=args.password)
     except (WorldError, OSError) as exc:
-        sys.stderr.write(f"corral-simulator: {exc}\n")
+        reason = f"cannot listen: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
+        sys.stderr.write(f"corral-simulator: {reason}\n")
         return 2
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
     simulator.start()
     sys.stdout.writelines(f"host {name} {url}\n" for name, url in simulator.hosts)
     sys.stdout.write(f"login {' '.join(simulator.login)}\nready\n")

@@ -40,6 +40,10 @@ class Simulator:
                  port: int = 0, state_path: Path | None = None, password: str = DEFAULT_PASSWORD) -> None:
         if speed <= 0:
             raise WorldError("the speed must be more than 0")
+        if not 0 <= port <= 65535:
+            raise WorldError(f"there is no port {port}")
+        if state_path and not state_path.parent.is_dir():
+            raise WorldError(f"there is no folder {state_path.parent} to keep the state in")
         self._clock, self._speed, self._state_path = clock or WallClock(), speed, state_path
         self._changed = threading.Condition()
         self._stopping = False
@@ -68,6 +72,7 @@ class Simulator:
 
     def start(self) -> None:
         """Begin to serve."""
+        self._save()
         self._server.start()
         self._runner.start()
         if self._state_path:

@@ -137,7 +137,7 @@ class World:
             if not params:
                 raise Failure("MESSAGE_PARAMETER_COUNT_MISMATCH", name, str(message.required), "-1")
             session = str(params.pop(0))
-        args = bound(message, params)
+        args = bound(message, params, node.version)
         if message.needs_session:
             if not db.has("session", session):
                 raise Failure("SESSION_INVALID", session)

@@ -76,10 +76,12 @@ def world(served: World) -> World:
     ("aggregate-add-host 1 h/9", 2), ("aggregate-remove-host 1 h1", 3), ("aggregate-remove-host 1 h3", 4),
     ("aggregate-set-metadata 1 a=b c", 0), ("aggregate-set-metadata 1 =b", 2),
     ("aggregate-set-metadata 1 a=1 a=2", 2), ("aggregate-update 1 other", 0), ("aggregate-update 1 x z9", 3),
-    ("host-list", 0), ("host-list --zone z", 0), ("host-show h1", 0), ("host-show h9", 4), ("host-show ../x", 2),
+    ("host-list", 0), ("host-list --zone z", 0), ("host-show h1", 0), ("host-show h9", 4),
+    ("host-show ../x", 2), ("host-show %2e%2e", 2),
     ("host-update --maintenance enable h1", 0), ("host-update --maintenance disable h1", 0),
     ("host-update --maintenance enable h9", 4), ("host-update --maintenance maybe h1", 2),
-    ("host-update h1", 2), ("host-update --status disable h1", 0), ("host-update --status enable h1 --dry-run", 2),
+    ("host-update h1", 2), ("host-update --status disable h1", 0),
+    ("host-update --status enable h1 --dry-run", 2),
     ("plan-show plan-9", 4), ("operation-list --active --host h1", 0), ("operation-list --limit 0", 2),
     ("operation-show op-1", 0), ("operation-show op-1 --timeline", 0), ("operation-show op-9", 4),
     ("operation-cancel op-1", 0), ("operation-pause op-1", 0), ("operation-resume op-1", 0),
@@ -181,7 +183,8 @@ def test_watch_prints_a_line_for_each_event(world: World) -> None:
     world.run("host-update --maintenance enable h1")
     assert world.run("operation-watch op-3") == 0
     lines = world.out.splitlines()
-    assert len(lines) == 5 and "web1 was observed on h2" in lines[1] and lines[-1] == "operation op-3: succeeded"
+    assert len(lines) == 5 and "web1 was observed on h2" in lines[1]
+    assert lines[-1] == "operation op-3: succeeded"
 
 
 def test_the_timeline_says_why(world: World) -> None:
@@ -198,9 +201,9 @@ def test_an_api_that_is_away_is_said_in_a_sentence(world: World) -> None:
 
 
 def test_a_conductor_that_is_away_ends_with_5(world: World) -> None:
-    world.conductor.down = errors.Unavailable("Nobody listens; is the service running?", code="nobody_listens")
+    world.conductor.down = errors.Unavailable("Nobody listens", code="nobody_listens")
     assert world.run("host-list") == 5
-    assert world.err == "error: Nobody listens; is the service running? (nobody_listens)\n"
+    assert world.err == "error: Nobody listens (nobody_listens)\n"
 
 
 def test_something_unexpected_in_the_api_ends_with_1(world: World) -> None:
@@ -226,11 +229,13 @@ class Patient(InMemory):
 def test_ctrl_c_while_waiting_detaches_and_says_how_to_cancel(world: World) -> None:
     conductor = world.conductor = Patient()
     line = "host-update --maintenance enable h1 --wait"
-    with subprocess.Popen([sys.executable, "-m", "conductor.cli.main", *line.split()], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    with subprocess.Popen([sys.executable, "-m", "conductor.cli.main", *line.split()], cwd=ROOT,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           env={**os.environ, "CORRAL_ENDPOINT": world.service.url}) as process:
         assert conductor.asked.wait(20)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     conductor.go.set()
     assert process.returncode == 130
-    assert "operation op-1 goes on" in err and "corral operation-cancel op-1" in err and "Traceback" not in err
+    assert "operation op-1 goes on" in err and "corral operation-cancel op-1" in err
+    assert "Traceback" not in err

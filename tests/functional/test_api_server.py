@@ -49,7 +49,8 @@ def connected(service: Service) -> http.client.HTTPConnection:
     return http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=20)
 
 
-@pytest.mark.parametrize("body, status", [(BODY, 200), (BODY.ljust(64 * 1024 + 1), 413), (b" " * 5_000_000, 413)])
+@pytest.mark.parametrize("body, status", [
+    (BODY, 200), (BODY.ljust(64 * 1024 + 1), 413), (b" " * 5_000_000, 413)])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_is_read_with_its_length_or_in_chunks(service: Service, body: bytes, status: int,
                                                      chunked: bool) -> None:

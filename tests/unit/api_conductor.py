@@ -104,7 +104,8 @@ class InMemory:
     def aggregate_remove_host(self, id: int, host: str, options: Json) -> Json:
         aggregate = self.aggregate_show(id)
         if host not in aggregate["hosts"]:
-            raise errors.NotFound(f"Cannot remove host {host} in aggregate {id}", code="host_not_in_aggregate")
+            raise errors.NotFound(f"Cannot remove host {host} in aggregate {id}",
+                                  code="host_not_in_aggregate")
         if self.hosts[host]["state"] != "in_maintenance":
             raise errors.WrongState(f"Host {host} is still serving; enable maintenance first",
                                     code="host_still_serving")
@@ -143,7 +144,8 @@ class InMemory:
         plan = self.plans[options["plan"]] if "plan" in options else self.plan_create(host, "enable", options)
         operation = self._begin("maintenance_start", host, plan)
         found.update(state="in_maintenance", enabled=False)
-        return {"host": found, "operation": operation, "plan": plan, "maintenance_mode": "entering_maintenance"}
+        return {"host": found, "operation": operation, "plan": plan,
+                "maintenance_mode": "entering_maintenance"}
 
     def maintenance_stop(self, host: str, options: Json) -> Json:
         found = self.host_show(host)
@@ -159,7 +161,8 @@ class InMemory:
             raise errors.Infeasible(f"Host {host} can't be emptied", code="no_plan", blockers=BLOCKERS,
                                     smallest_change="4 GiB more on h2 would do")
         moves = [{"task": f"t{n}", "position": n, "vm": f"vm-{n}", "vm_name": f"web{n}", "source": host,
-                  "destination": "h2", "memory_bytes": 4 * GIB, "start_s": 0.0, "end_s": 61.5} for n in (1, 2)]
+                  "destination": "h2", "memory_bytes": 4 * GIB, "start_s": 0.0, "end_s": 61.5}
+                 for n in (1, 2)]
         plan_id = f"plan-{len(self.plans) + 1}"
         self.plans[plan_id] = {
             "id": plan_id, "host": host, "wanted": wanted, "created_at": AT, "feasible": True, "moves": moves,
@@ -213,8 +216,8 @@ class InMemory:
 
     def _begin(self, kind: str, host: str, plan: Json | None = None) -> Json:
         op_id = f"op-{len(self.operations) + 1}"
-        moves = [{**move, "state": "pending", "progress": 0.0, "started_at": None, "ended_at": None, "error": None}
-                 for move in (plan or {"moves": []})["moves"]]
+        fresh = {"state": "pending", "progress": 0.0, "started_at": None, "ended_at": None, "error": None}
+        moves = [{**move, **fresh} for move in (plan or {"moves": []})["moves"]]
         self.operations[op_id] = {
             "id": op_id, "kind": kind, "state": "planning", "host": host, "aggregate": None,
             "plan": plan and plan["id"], "attention": None, "error": None,
@@ -228,9 +231,11 @@ class InMemory:
     def _go_on(self, operation: Json) -> None:
         waiting = [move for move in operation["moves"] if move["state"] != "done"]
         if self.attention:
-            operation["attention"] = {"code": "agent_silent", "message": "The agent of h1 is silent", "since": AT}
+            operation["attention"] = {"code": "agent_silent", "message": "The agent of h1 is silent",
+                                      "since": AT}
         elif self.failing:
-            operation["error"] = {"code": "VM_MIGRATE_FAILED", "message": "The move of web1 failed", "details": {}}
+            operation["error"] = {"code": "VM_MIGRATE_FAILED", "message": "The move of web1 failed",
+                                  "details": {}}
             self._event(operation, "task_failed", "failed", "A task failed for good")
         elif waiting:
             waiting[0].update(state="done", progress=1.0)
@@ -252,9 +257,9 @@ class InMemory:
 
 def _host(name: str) -> Json:
     return {"name": name, "uuid": f"uuid-{name}", "address": "127.0.0.1", "zone": "nova", "wanted": "serving",
-            "state": "serving", "reason": None, "enabled": True, "live": True, "agent": "up", "last_sync_at": AT,
-            "trouble": None, "aggregate": None, "pool": None, "master": False, "operation": None, "owner": None,
-            "epoch": 1, "vms": 2 if name == "h1" else 0, "memory_total_bytes": 64 * GIB,
+            "state": "serving", "reason": None, "enabled": True, "live": True, "agent": "up",
+            "last_sync_at": AT, "trouble": None, "aggregate": None, "pool": None, "master": False,
+            "operation": None, "owner": None, "epoch": 1, "vms": 2 if name == "h1" else 0, "memory_total_bytes": 64 * GIB,
             "memory_free_bytes": 48 * GIB, "version": "3.4.0"}
 
 

@@ -15,6 +15,7 @@ from tests.unit.api_conductor import InMemory
 
 JSON = {"Content-Type": "application/json"}
 
+Client = falcon.testing.TestClient
 
 @pytest.fixture
 def conductor() -> InMemory:
@@ -22,7 +23,7 @@ def conductor() -> InMemory:
 
 
 @pytest.fixture
-def client(conductor: InMemory) -> falcon.testing.TestClient:
+def client(conductor: InMemory) -> Client:
     return falcon.testing.TestClient(make_app(conductor))
 
 
@@ -44,7 +45,7 @@ BODIES: dict[str, tuple[bytes, int]] = {
 
 @pytest.mark.parametrize("what", BODIES)
 @pytest.mark.parametrize("url", ["/v2.1/os-aggregates", "/v1/plans"])
-def test_a_body_is_refused_that_is(client: falcon.testing.TestClient, conductor: InMemory, url: str,
+def test_a_body_is_refused_that_is(client: Client, conductor: InMemory, url: str,
                                    what: str) -> None:
     body, status = BODIES[what]
     result = client.simulate_post(url, body=body, headers=JSON)
@@ -53,7 +54,7 @@ def test_a_body_is_refused_that_is(client: falcon.testing.TestClient, conductor:
     assert len(result.text) < 8000 and "Traceback" not in result.text
 
 
-def test_a_body_of_exactly_64_kib_is_read(client: falcon.testing.TestClient) -> None:
+def test_a_body_of_exactly_64_kib_is_read(client: Client) -> None:
     body = b'{"aggregate": {"name": "a"}}'.ljust(64 * 1024)
     assert client.simulate_post("/v2.1/os-aggregates", body=body, headers=JSON).status_code == 200
 
@@ -61,64 +62,69 @@ def test_a_body_of_exactly_64_kib_is_read(client: falcon.testing.TestClient) -> 
 @pytest.mark.parametrize("media, status", [
     ("application/json", 200), ("application/json; charset=UTF-8", 200), ("", 200),
     ("application/x-www-form-urlencoded", 415), ("text/plain", 415), ("application/xml", 415)])
-def test_only_json_is_read(client: falcon.testing.TestClient, media: str, status: int) -> None:
+def test_only_json_is_read(client: Client, media: str, status: int) -> None:
     result = client.simulate_post("/v2.1/os-aggregates", body=b'{"aggregate": {"name": "a"}}',
                                   headers={"Content-Type": media} if media else {})
     assert result.status_code == status
 
 
-@pytest.mark.parametrize("path", ["/v1/hosts/h%0a1", "/v1/hosts/h%E2%80%AE1", "/v1/hosts/h%001", "/v1/hosts/a%20b",
-                                  "/v1/operations/a%0d%0aX-Evil:%201", "/v1/plans/..%5c..", "/v1/hosts/" + "h" * 300,
-                                  "/v2.1/os-hosts/h%C2%85", "/v2.1/os-aggregates/%D9%A1"])
-def test_odd_names_in_a_url_are_refused(client: falcon.testing.TestClient, conductor: InMemory, path: str) -> None:
+@pytest.mark.parametrize("path", [
+    "/v1/hosts/h%0a1", "/v1/hosts/h%E2%80%AE1", "/v1/hosts/h%001", "/v1/hosts/a%20b",
+    "/v1/operations/a%0d%0aX-Evil:%201", "/v1/plans/..%5c..", "/v1/hosts/" + "h" * 300,
+    "/v2.1/os-hosts/h%C2%85", "/v2.1/os-aggregates/%D9%A1"])
+def test_odd_names_in_a_url_are_refused(client: Client, conductor: InMemory, path: str) -> None:
     result = client.simulate_get(path)
     assert result.status_code == 400 and conductor.calls == []
     assert "x-evil" not in {name.lower() for name in result.headers}
     assert result.text.isprintable()
 
 
-@pytest.mark.parametrize("query", ["wait=soon", "wait=-1", "after=x", "after=-1", "after=1&after=2", "wait=1e9",
-                                   "color=red", "wait=inf", "wait=nan"])
-def test_odd_queries_are_refused(client: falcon.testing.TestClient, query: str) -> None:
+@pytest.mark.parametrize("query", [
+    "wait=soon", "wait=-1", "after=x", "after=-1", "after=1&after=2", "wait=1e9", "color=red", "wait=inf",
+    "wait=nan"])
+def test_odd_queries_are_refused(client: Client, query: str) -> None:
     result = client.simulate_get("/v1/operations/op-1/events", query_string=query)
     assert (result.status_code, result.json["error"]["code"]) == (400, "invalid")
 
 
 @pytest.mark.parametrize("key, status", [("k", 200), ("k" * 255, 200), ("k" * 256, 400), ("k\u00e9", 400),
                                          ("a b", 200), ("\x7f", 400)])
-def test_an_idempotency_key_is_1_to_255_printable_characters(client: falcon.testing.TestClient, key: str,
+def test_an_idempotency_key_is_1_to_255_printable_characters(client: Client, key: str,
                                                              status: int) -> None:
     result = client.simulate_post("/v2.1/os-aggregates", json={"aggregate": {"name": "a"}},
                                   headers={"Idempotency-Key": key})
     assert result.status_code == status
 
 
-@pytest.mark.parametrize("url, name", [("/nothing", "error"), ("/v1/nothing", "error"), ("/v1", "error"),
-                                       ("/v2.1/servers", "itemNotFound"), ("/v2.1/os-hosts/h/x", "itemNotFound")])
-def test_an_unknown_address_is_404_in_json(client: falcon.testing.TestClient, url: str, name: str) -> None:
+@pytest.mark.parametrize("url, name", [
+    ("/nothing", "error"), ("/v1/nothing", "error"), ("/v1", "error"), ("/v2.1/servers", "itemNotFound"),
+    ("/v2.1/os-hosts/h/x", "itemNotFound")])
+def test_an_unknown_address_is_404_in_json(client: Client, url: str, name: str) -> None:
     result = client.simulate_get(url)
-    assert (result.status_code, list(result.json), result.headers["Corral-Error"]) == (404, [name], "no_such_route")
+    assert (result.status_code, list(result.json)) == (404, [name])
+    assert result.headers["Corral-Error"] == "no_such_route"
 
 
-@pytest.mark.parametrize("url, name", [("/v1/hosts", "error"), ("/v2.1/os-hosts", "badMethod"), ("/", "badMethod")])
-def test_an_unknown_method_is_405_in_json_and_says_what_is_allowed(client: falcon.testing.TestClient, url: str,
+@pytest.mark.parametrize("url, name", [
+    ("/v1/hosts", "error"), ("/v2.1/os-hosts", "badMethod"), ("/", "badMethod")])
+def test_an_unknown_method_is_405_in_json_and_says_what_is_allowed(client: Client, url: str,
                                                                    name: str) -> None:
     result = client.simulate_patch(url)
     assert (result.status_code, list(result.json)) == (405, [name])
     assert "GET" in result.headers["Allow"]
 
 
-def test_every_answer_has_a_request_id_of_its_own(client: falcon.testing.TestClient, conductor: InMemory) -> None:
+def test_every_answer_has_a_request_id_of_its_own(client: Client, conductor: InMemory) -> None:
     ids = []
-    for result in (client.simulate_get("/v1/hosts"), client.simulate_get("/nothing"), client.simulate_post("/"),
-                   client.simulate_get("/v1/hosts/h9"), client.simulate_put("/v2.1/os-hosts/h1", body=b"{")):
+    for result in (client.simulate_get("/v1/hosts"), client.simulate_get("/nothing"),
+                   client.simulate_post("/"), client.simulate_get("/v1/hosts/h9"), client.simulate_put("/v2.1/os-hosts/h1", body=b"{")):
         assert result.headers["x-openstack-request-id"] == result.headers["x-compute-request-id"]
         ids.append(result.headers["x-compute-request-id"])
     assert len(set(ids)) == 5 and all(one.startswith("req-") and len(one) == 40 for one in ids)
     assert conductor.calls[0][0]["request_id"] == ids[0]
 
 
-def test_what_nobody_thought_of_is_500_with_the_request_id(client: falcon.testing.TestClient, conductor: InMemory,
+def test_what_nobody_thought_of_is_500_with_the_request_id(client: Client, conductor: InMemory,
                                                            caplog: pytest.LogCaptureFixture) -> None:
     conductor.broken = ZeroDivisionError("secret detail")
     result = client.simulate_get("/v1/hosts")

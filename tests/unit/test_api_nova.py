@@ -105,7 +105,8 @@ RULES: dict[str, tuple[tuple[str, str, Any], int]] = {
     "an empty host name is refused": (act({"add_host": {"host": ""}}), 400),
     "a host name of 256 characters is refused": (act({"add_host": {"host": "h" * 256}}), 400),
     "an unknown member of add_host is refused": (act({"add_host": {"host": "h2", "force": True}}), 400),
-    "two actions at once are refused": (act({"add_host": {"host": "h2"}, "remove_host": {"host": "h1"}}), 400),
+    "two actions at once are refused": (
+        act({"add_host": {"host": "h2"}, "remove_host": {"host": "h1"}}), 400),
     "an unknown action is refused": (act({"explode": {}}), 400),
     "no action is refused": (act({}), 400),
     "removing a host that serves is a conflict": (act({"remove_host": {"host": "h1"}}), 409),
@@ -151,8 +152,8 @@ def test_nova_answers_so(world: World, rule: str) -> None:
         assert set(error) == {"code", "message"} and error["code"] == status and error["message"]
 
 
-@pytest.mark.parametrize("status, name", [(400, "badRequest"), (404, "itemNotFound"), (409, "conflictingRequest"),
-                                          (501, "notImplemented")])
+@pytest.mark.parametrize("status, name", [
+    (400, "badRequest"), (404, "itemNotFound"), (409, "conflictingRequest"), (501, "notImplemented")])
 def test_an_error_body_has_novas_name(world: World, status: int, name: str) -> None:
     rule = next(rule for rule, (_, wanted) in RULES.items() if wanted == status)
     assert list(world.ask(*RULES[rule][0]).json) == [name]
@@ -165,7 +166,8 @@ def test_the_stable_code_goes_in_a_header(world: World) -> None:
 
 def test_created_has_neither_hosts_nor_metadata_and_uuid_from_2_41_on(world: World) -> None:
     old = world.ask("POST", URL, {"aggregate": {"name": "b", "availability_zone": "z"}}).json["aggregate"]
-    assert set(old) == {"availability_zone", "created_at", "deleted", "deleted_at", "id", "name", "updated_at"}
+    assert set(old) == {"availability_zone", "created_at", "deleted", "deleted_at", "id", "name",
+                        "updated_at"}
     assert old["deleted"] is False and old["deleted_at"] is None and old["updated_at"] is None
     new = world.ask("POST", URL, {"aggregate": {"name": "c"}}, OpenStack_API_Version="compute 2.41")
     assert set(new.json["aggregate"]) == set(old) | {"uuid"}
@@ -173,8 +175,8 @@ def test_created_has_neither_hosts_nor_metadata_and_uuid_from_2_41_on(world: Wor
 
 def test_shown_is_what_nova_shows(world: World) -> None:
     shown = world.ask("GET", URL + "/1").json["aggregate"]
-    assert set(shown) == {"availability_zone", "created_at", "deleted", "deleted_at", "hosts", "id", "metadata",
-                          "name", "updated_at"}
+    assert set(shown) == {"availability_zone", "created_at", "deleted", "deleted_at", "hosts", "id",
+                          "metadata", "name", "updated_at"}
     assert (shown["hosts"], shown["metadata"]) == (["h1"], {"availability_zone": "z1"})
     assert "uuid" not in world.ask("GET", URL + "/1", OpenStack_API_Version="compute 2.40").json["aggregate"]
     listed = world.ask("GET", URL, OpenStack_API_Version="compute 2.41").json["aggregates"]
@@ -269,7 +271,8 @@ def test_version_documents_are_found_with_and_without_slash(world: World, url: s
 def test_every_self_link_answers_its_own_document(world: World) -> None:
     versions = world.ask("GET", "/").json["versions"]
     assert [one["id"] for one in versions] == ["v2.0", "v2.1"]
-    assert (versions[1]["version"], versions[1]["min_version"], versions[1]["status"]) == ("2.42", "2.1", "CURRENT")
+    told = {key: versions[1][key] for key in ("version", "min_version", "status")}
+    assert told == {"version": "2.42", "min_version": "2.1", "status": "CURRENT"}
     for one in versions:
         link = one["links"][0]["href"]
         assert link.startswith("http://") and link.endswith("/")

@@ -145,9 +145,10 @@ def test_running_vms_and_other_members_forbid_a_join() -> None:
     assert error == ["HOST_IS_SLAVE", MASTER]
 
 
-def pool_of(number: int) -> tuple[World, SetClock, DirectClient]:
+def pool_of(number: int, version: str = "24.16.0") -> tuple[World, SetClock, DirectClient]:
     names = tuple(f"h{index}" for index in range(1, number + 1))
-    world, clock = direct_world(WorldSpec(tuple(HostSpec(name) for name in names), (PoolSpec(names),)))
+    hosts = tuple(HostSpec(name, version=version) for name in names)
+    world, clock = direct_world(WorldSpec(hosts, (PoolSpec(names),)))
     return world, clock, DirectClient(world, clock, MASTER).login()
 
 
@@ -187,7 +188,7 @@ def test_eject_refuses_the_master_and_a_host_with_guests() -> None:
 
 @pytest.mark.parametrize("auto_enable", [True, False])
 def test_a_member_whose_toolstack_restarts_enables_itself_unless_told_not_to(auto_enable: bool) -> None:
-    world, clock, master = pool_of(2)
+    world, clock, master = pool_of(2, "25.31.0")
     host = master("host.get_by_uuid", world.node_named("h2").uuid)
     master("host.disable", host, auto_enable)
     before = master("host.get_other_config", host)["agent_start_time"]
@@ -288,3 +289,52 @@ def test_a_host_that_loses_power_looks_alive_for_ten_minutes_and_its_guests_runn
     world.restore_power("h2")
     master.pass_time(130)
     assert (master("host.get_enabled", host), master("VM.get_power_state", vm)) == (True, "Halted")
+
+
+def test_an_older_host_refuses_the_long_form_of_disable() -> None:
+    world, _clock, master = pool_of(2)
+    host = master("host.get_by_uuid", world.node_named("h2").uuid)
+    with pytest.raises(Failure) as refusal:
+        master("host.disable", host, False)
+    assert refusal.value.description == ["MESSAGE_PARAMETER_COUNT_MISMATCH", "host.disable", "1", "2"]
+    assert master("host.get_enabled", host) is True
+
+
+def test_a_member_has_its_masters_password_and_after_an_eject_its_own_again() -> None:
+    world, clock = two_hosts(password="mine")
+    joiner = DirectClient(world, clock, JOINER).login("mine")
+    assert joiner.task(joiner("Async.pool.join", MASTER, "root", "secret"))["status"] == "success"
+    clock.at += 30
+    assert world.node_named("h2").password == "secret"
+    master = DirectClient(world, clock, MASTER).login()
+    master("pool.eject", master("host.get_by_uuid", world.node_named("h2").uuid))
+    clock.at += 30
+    assert DirectClient(world, clock, JOINER).login("mine").session
+
+
+def test_an_ejected_host_cannot_come_back_to_a_pool_that_verifies_tls_before_it_does_too() -> None:
+    world, clock, master = pool_of(2)
+    master("pool.enable_tls_verification")
+    master("pool.eject", master("host.get_by_uuid", world.node_named("h2").uuid))
+    clock.at += 30
+    assert join(world, clock)["error_info"] == ["POOL_JOINING_HOST_TLS_VERIFICATION_MISMATCH"]
+    DirectClient(world, clock, JOINER).login()("pool.enable_tls_verification")
+    assert join(world, clock)["status"] == "success"
+
+
+def test_a_joiner_whose_new_master_goes_away_in_between_leaves_a_dead_record_there() -> None:
+    world, clock = two_hosts()
+    joiner = DirectClient(world, clock, JOINER).login()
+    master = DirectClient(world, clock, MASTER).login()
+    task = joiner("Async.pool.join", MASTER, "root", "secret")
+    joiner.pass_time(1.6)
+    world.nodes[MASTER].go_down()
+    assert joiner.task(task)["error_info"] == ["JOINING_HOST_CONNECTION_FAILED"]
+    world.nodes[MASTER].power = "up"
+    joiner.pass_time(60)
+    host = master("host.get_by_uuid", world.node_named("h2").uuid)
+    assert master("host.get_enabled", host) is False
+    assert joiner("pool.get_all")
+    assert join(world, clock)["error_info"] == ["OPERATION_NOT_ALLOWED", "Host is already part of a pool"]
+    master("host.destroy", host)
+    assert join(world, clock)["status"] == "success"

@@ -35,7 +35,8 @@ def asked(headers: Mapping[str, str]) -> Version:
 
     Raises Invalid for what is no version, NotAcceptable for one out of range.
     """
-    wanted = microversion_parse.get_version(dict(headers), service_type="compute", legacy_headers=[OLD_HEADER])
+    wanted = microversion_parse.get_version(dict(headers), service_type="compute",
+                                            legacy_headers=[OLD_HEADER])
     if wanted is None:
         return LOWEST
     if wanted == "latest":
