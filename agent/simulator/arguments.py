@@ -8,7 +8,6 @@ from typing import Any
 from agent.simulator.failure import Failure
 from agent.simulator.table import Message, Moment
 
-
 # since when a host takes all parameters of a message; an older one refuses the long form
 LONG_FORM_SINCE = {"host.disable": (25, 31), "host.evacuate": (23, 27)}
 
@@ -30,7 +29,7 @@ def bound(message: Message, params: list[Any], version: str) -> list[Any]:
 
 def release(version: str) -> tuple[int, int]:
     """Return the first two numbers of a version like 24.16.0."""
-    major, minor = (version.split(".") + ["0", "0"])[:2]
+    major, minor = [*version.split("."), "0", "0"][:2]
     return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
 
 

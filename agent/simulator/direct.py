@@ -45,10 +45,7 @@ class DirectClient:
         if not hasattr(result, "poll"):
             return result
         record = self.world.calls[-1]
-        if isinstance(result, EventWait):
-            value = self._events(result)
-        else:
-            value = self._awaited(result, record)
+        value = self._events(result) if isinstance(result, EventWait) else self._awaited(result, record)
         record.result = "Success"
         return value
 

@@ -116,13 +116,13 @@ def _is_running(db: Any, vm: str) -> bool:
 def _still_there(world: "World", address: str, pool: int, master: str, task: str) -> bool:
     """Tell whether both ends still answer; else the join ends half done, as real ones do."""
     node = world.nodes[address]
-    if node.power != "up" or node.pool != pool:
+    if not node.joining or node.power != "up" or node.pool != pool:
+        node.joining = False
         return False
     if world.nodes[master].power == "up":
         return True
-    if node.joining:
-        node.joining = False
-        world.fail_task(pool, task, ["JOINING_HOST_CONNECTION_FAILED"])
+    node.joining = False
+    world.fail_task(pool, task, ["JOINING_HOST_CONNECTION_FAILED"])
     return False
 
 

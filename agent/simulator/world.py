@@ -207,7 +207,7 @@ class World:
 
     def _end_task(self, pool: int, task: str, value: Any, error: list[str], **fields: Any) -> None:
         db = self.pools.get(pool)
-        if db is None or not db.has("task", task):
+        if db is None or not db.has("task", task) or db.get("task", task, "_ended"):
             return
         parent = db.get("task", task, "subtask_of")
         if parent in self.jobs:

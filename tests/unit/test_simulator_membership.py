@@ -304,7 +304,7 @@ def test_a_member_has_its_masters_password_and_after_an_eject_its_own_again() ->
     world, clock = two_hosts(password="mine")
     joiner = DirectClient(world, clock, JOINER).login("mine")
     assert joiner.task(joiner("Async.pool.join", MASTER, "root", "secret"))["status"] == "success"
-    clock.at += 30
+    joiner.pass_time(30)
     assert world.node_named("h2").password == "secret"
     master = DirectClient(world, clock, MASTER).login()
     master("pool.eject", master("host.get_by_uuid", world.node_named("h2").uuid))
