@@ -61,7 +61,7 @@ class Service:
             self._listening.set()
         self._server.serve()
 
-    def stop(self, patience_s: float = 10.0) -> None:
+    def stop(self, patience_s: float = 5.0) -> None:
         """Take no more requests and answer those in hand; what takes longer is cut off."""
         # cheroot itself would wait for ever
         stopping = threading.Thread(target=self._server.stop, name="corral-api-stop", daemon=True)

@@ -172,6 +172,8 @@ class Eta(FormattableColumn[Any]):
 
     def human_readable(self) -> str:
         """Return the likely length and its range."""
+        if not self._value:
+            return "-"
         return (f"{words.seconds(self._value['likely_s'])} ({words.seconds(self._value['low_s'])} to "
                 f"{words.seconds(self._value['high_s'])})")
 

@@ -93,9 +93,9 @@ def plan(told: Json) -> str:
     """Return a plan as people read it: every move, what stays, how long."""
     verb = "empty" if told["wanted"] == "enable" else "restore"
     head = f"Plan {safe(told['id'])} to {verb} {safe(told['host'])}: {count(told['moves'], 'move')}"
-    if told["moves"]:
+    if told["moves"] and told["eta"]:
         eta = told["eta"]
-        head += (f", about {seconds(eta['likely_s'])} ({seconds(eta['low_s'])} to {seconds(eta['high_s'])})")
+        head += f", about {seconds(eta['likely_s'])} ({seconds(eta['low_s'])} to {seconds(eta['high_s'])})"
     parts = [head]
     if told["moves"]:
         parts.append(table(

@@ -100,7 +100,7 @@ def test_help_has_one_line_for_every_command(world: World) -> None:
     lines = world.out.splitlines()
     for name, command in COMMANDS.items():
         (line,) = [line for line in lines if line.split()[:1] == [name]]
-        assert command.__doc__ in line
+        assert command.__doc__ and command.__doc__ in line
 
 
 def test_details_are_a_table_for_people_and_json_for_programs(world: World) -> None:

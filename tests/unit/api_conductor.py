@@ -77,7 +77,7 @@ class InMemory:
     def aggregate_update(self, id: int, changes: Json) -> Json:
         aggregate = self.aggregate_show(id)
         if "availability_zone" in changes and aggregate["hosts"]:
-            raise errors.WrongState("One of its hosts has VMs", code="zone_conflict")
+            raise errors.WrongState("One of its hosts has VMs", code="zone_differs")
         aggregate.update(changes)
         return aggregate
 
@@ -259,7 +259,8 @@ def _host(name: str) -> Json:
     return {"name": name, "uuid": f"uuid-{name}", "address": "127.0.0.1", "zone": "nova", "wanted": "serving",
             "state": "serving", "reason": None, "enabled": True, "live": True, "agent": "up",
             "last_sync_at": AT, "trouble": None, "aggregate": None, "pool": None, "master": False,
-            "operation": None, "owner": None, "epoch": 1, "vms": 2 if name == "h1" else 0, "memory_total_bytes": 64 * GIB,
+            "operation": None, "owner": None, "epoch": 1, "vms": 2 if name == "h1" else 0,
+            "memory_total_bytes": 64 * GIB,
             "memory_free_bytes": 48 * GIB, "version": "3.4.0"}
 
 

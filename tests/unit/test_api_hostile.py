@@ -17,6 +17,7 @@ JSON = {"Content-Type": "application/json"}
 
 Client = falcon.testing.TestClient
 
+
 @pytest.fixture
 def conductor() -> InMemory:
     return InMemory()
@@ -117,7 +118,8 @@ def test_an_unknown_method_is_405_in_json_and_says_what_is_allowed(client: Clien
 def test_every_answer_has_a_request_id_of_its_own(client: Client, conductor: InMemory) -> None:
     ids = []
     for result in (client.simulate_get("/v1/hosts"), client.simulate_get("/nothing"),
-                   client.simulate_post("/"), client.simulate_get("/v1/hosts/h9"), client.simulate_put("/v2.1/os-hosts/h1", body=b"{")):
+                   client.simulate_post("/"), client.simulate_get("/v1/hosts/h9"),
+                   client.simulate_put("/v2.1/os-hosts/h1", body=b"{")):
         assert result.headers["x-openstack-request-id"] == result.headers["x-compute-request-id"]
         ids.append(result.headers["x-compute-request-id"])
     assert len(set(ids)) == 5 and all(one.startswith("req-") and len(one) == 40 for one in ids)

@@ -188,6 +188,11 @@ def test_the_list_can_be_narrowed_to_a_zone(world: World) -> None:
     assert [one["name"] for one in listed] == ["agg"]
 
 
+def test_metadata_that_its_hosts_forbid_is_a_conflict(world: World) -> None:
+    world.conductor.down = errors.WrongState("It has hosts", code="aggregate_not_empty")
+    assert world.ask(*metadata({"hypervisor_pool": "false"})).status_code == 409
+
+
 def test_update_takes_spaces_off_the_name(world: World) -> None:
     assert world.ask("PUT", URL + "/2", {"aggregate": {"name": "  b "}}).json["aggregate"]["name"] == "b"
 

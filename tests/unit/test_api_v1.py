@@ -7,7 +7,6 @@ from common import conductor_api, errors
 from conductor.api.app import STATUS, make_app, status_of
 from tests.unit.api_conductor import InMemory
 
-
 Client = falcon.testing.TestClient
 
 

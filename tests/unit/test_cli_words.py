@@ -1,5 +1,7 @@
 """Text for people: sizes, times, and nothing that a terminal would obey."""
 
+from typing import Any
+
 import pytest
 
 from conductor.cli import words
@@ -25,7 +27,7 @@ def test_sizes_are_in_gib(size_bytes: float | None, text: str) -> None:
 
 
 def test_a_plan_without_moves_says_so() -> None:
-    told = {"id": "p", "wanted": "disable", "host": "h", "moves": [], "left": [], "eta": None}
+    told: dict[str, Any] = {"id": "p", "wanted": "disable", "host": "h", "moves": [], "left": [], "eta": None}
     assert words.plan(told) == "Plan p to restore h: no moves"
 
 
@@ -36,5 +38,6 @@ def test_a_plan_names_what_stays() -> None:
 
 
 def test_a_refusal_with_odd_details_is_still_a_sentence() -> None:
-    for details in ({}, {"blockers": "none"}, {"blockers": [5, {}]}):
+    odd: list[dict[str, Any]] = [{}, {"blockers": "none"}, {"blockers": [5, {}]}]
+    for details in odd:
         assert words.refusal(Refusal("No", "code", FAILED, details)).startswith("error: No (code)")

@@ -9,9 +9,6 @@ from contextlib import contextmanager
 from common import errors
 from conductor.api.exchange import Answer, Json, Request, accepted
 
-#: refusals that Nova answers with 400 where others of their kind get 409
-BAD_REQUESTS = frozenset({"aggregate_not_empty", "zone_conflict"})
-
 _SHOWN = ("availability_zone", "created_at", "deleted", "deleted_at", "hosts", "id", "metadata", "name",
           "updated_at")
 
@@ -39,13 +36,13 @@ def show(request: Request) -> Answer:
 def update(request: Request) -> Answer:
     """Change name or zone; spaces at their ends are taken off."""
     changes = {key: _stripped(key, value) for key, value in request.body["aggregate"].items()}
-    with _nova_codes():
+    with _bad_request("zone_differs"):
         return _one(request, request.ask("aggregate_update", id=request.path["aggregate"], changes=changes))
 
 
 def delete(request: Request) -> Answer:
     """Delete an aggregate without hosts; with hosts it is 400, not 409."""
-    with _nova_codes():
+    with _bad_request("aggregate_not_empty"):
         request.ask("aggregate_delete", id=request.path["aggregate"])
     return Answer(None)
 
@@ -71,7 +68,7 @@ def _membership(request: Request, method: str, host: str, options: Json) -> Answ
 
 
 def _set_metadata(request: Request, arguments: Json) -> Answer:
-    with _nova_codes():
+    with _bad_request("zone_differs"):
         return _one(request, request.ask("aggregate_set_metadata", id=request.path["aggregate"],
                                          metadata=arguments["metadata"]))
 
@@ -96,11 +93,11 @@ def _stripped(key: str, value: str) -> str:
 
 
 @contextmanager
-def _nova_codes() -> Iterator[None]:
-    """Turn the refusals that Nova answers with 400 into Invalid."""
+def _bad_request(code: str) -> Iterator[None]:
+    """Make 400 of a refusal with ``code``, as Nova does here; others of its kind are 409."""
     try:
         yield
     except errors.WrongState as exc:
-        if exc.code not in BAD_REQUESTS:
+        if exc.code != code:
             raise
-        raise errors.Invalid(exc.message, code=exc.code, **exc.details) from exc
+        raise errors.Invalid(exc.message, code=code, **exc.details) from exc
