@@ -150,7 +150,9 @@ class Database:
     # ---- keeping
     def save(self) -> dict[str, Any]:
         """Return the whole database as JSON values."""
-        return {"generation": self.generation, "rows": self.rows,
+        order = [[ref, listing, list(children)] for (ref, listing), children in self._children.items()
+                 if len(children) > 1]
+        return {"generation": self.generation, "rows": self.rows, "order": order,
                 "stamps": [[ref, created, changed] for ref, (_cls, created, changed) in self.stamps.items()],
                 "deleted": {cls: list(gone) for cls, gone in self.deleted.items()}}
 
@@ -163,7 +165,9 @@ class Database:
         self.stamps = {ref: (owner[ref], created, changed) for ref, created, changed in state["stamps"]}
         self.deleted = {cls: deque([(int(gen), ref) for gen, ref in gone], maxlen=DELETIONS_KEPT)
                         for cls, gone in state["deleted"].items()}
-        self._children, self._uuids = {}, {}
+        # a listing shows its children in the order in which they came, which the rows do not tell
+        self._children = {(ref, listing): dict.fromkeys(children) for ref, listing, children in state["order"]}
+        self._uuids = {}
         self.reserved = {ref for ref, row in self.rows["VM"].items() if "scheduled_to_be_resident_on" in row}
         for cls, rows in self.rows.items():
             dates = [name for name, field in self.table.classes[cls].fields.items() if field.type == "datetime"]

@@ -8,6 +8,7 @@ from typing import Any
 from agent.simulator import build
 from agent.simulator.call import CallRecord, Waiting
 from agent.simulator.clocks import SetClock
+from agent.simulator.database import Database
 from agent.simulator.events import EventWait
 from agent.simulator.failure import Failure
 from agent.simulator.spec import WorldSpec
@@ -59,6 +60,10 @@ class DirectClient:
             if ended:
                 return value
             self.step()
+
+    def db(self) -> Database:
+        """Return the database of the host's pool, to look at."""
+        return self.world.pools[self.world.nodes[self.address].pool]
 
     def step(self) -> None:
         """Set the clock to the next thing that is due and do it."""

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.simulator import evacuations, events, hosts, joins, migrations, pools, sessions, vms
-from agent.simulator.timing import TASK_KEPT, TASKS_KEPT
 
 MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations)
 
@@ -17,5 +16,3 @@ CALLS: dict[str, Callable[..., Any]] = {
     name: function for module in MODULES for name, function in getattr(module, "CALLS", {}).items()}
 STEPS: dict[str, Callable[..., Any]] = {"tick": tick} | {
     name: function for module in MODULES for name, function in getattr(module, "STEPS", {}).items()}
-
-__all__ = ["CALLS", "STEPS", "TASKS_KEPT", "TASK_KEPT"]

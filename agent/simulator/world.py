@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.simulator import faults, generic, steps
+from agent.simulator import faults, generic, steps, timing
 from agent.simulator.arguments import bound
 from agent.simulator.call import LATER, Call, CallRecord, Clock, TaskWait
 from agent.simulator.database import Database
@@ -223,9 +223,9 @@ class World:
 
     def _collect_tasks(self, db: Database) -> None:
         ended = [(db.get("task", ref, "_ended"), ref) for ref in db.refs("task") if db.get("task", ref, "_ended")]
-        surplus = len(db.rows["task"]) - steps.TASKS_KEPT
+        surplus = len(db.rows["task"]) - timing.TASKS_KEPT
         for at, ref in sorted(ended, key=lambda one: float(one[0])):
-            if surplus > 0 or at < self.now - steps.TASK_KEPT:
+            if surplus > 0 or at < self.now - timing.TASK_KEPT:
                 db.delete("task", ref)
                 surplus -= 1
 

@@ -9,6 +9,7 @@ from agent.simulator import DirectClient, Dropped, Failure, default_spec, direct
 from agent.simulator.check_datamodel import compare
 from agent.simulator.derived import full_record
 from agent.simulator.spec import VmSpec, WorldSpec
+from agent.simulator.steps import CALLS
 from agent.simulator.table import DATA_FILE, NULL, Moment, Table, load_table
 
 PYTHON = {"string": str, "int": int, "float": float, "bool": bool, "datetime": Moment}
@@ -67,8 +68,6 @@ def test_every_message_with_too_many_arguments_says_how_many_it_wants() -> None:
 
 
 def test_every_served_message_has_behaviour() -> None:
-    from agent.simulator.steps import CALLS
-
     custom = {message.full_name for message in load_table().messages.values() if message.kind == "custom"}
     assert custom == set(CALLS)
 
