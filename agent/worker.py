@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from agent.driver import Hypervisor, PoolSession
 from agent.tasks import machine_for
-from agent.tasks.machine import Machine, Settled, Surroundings, Wait
+from agent.tasks.machine import Machine, Settled, Surroundings, Wait, refusal
 from common import errors
 from common.clock import Clock
 from common.messages import Claim, Order, Report
@@ -203,10 +203,10 @@ class Worker:
             if machine is not None and isinstance(exc, errors.Unavailable) and machine.over_limit():
                 # Perhaps another member is the master now; the session would not tell.
                 self._leave(entry)
-        elif machine is not None and (machine.over_limit() or not isinstance(exc, errors.HypervisorError)):
-            return Settled(machine.readings(), {"code": exc.details.get("xapi_code", exc.code),
-                                                "params": list(exc.details.get("params", ())),
-                                                "message": exc.message, "effect": exc.effect})
+        elif machine is None or machine.acted:
+            pass  # nothing can be said about work that may be running; it is looked at until it can be read
+        elif machine.over_limit() or not isinstance(exc, errors.HypervisorError):
+            return Settled({}, refusal(exc))
         return None
 
     def _enter(self, entry: Attempt) -> None:

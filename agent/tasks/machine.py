@@ -179,7 +179,7 @@ class Machine:
             self.error = failure(state.error)
 
 
-def refusal(exc: errors.HypervisorError) -> dict[str, Any]:
+def refusal(exc: errors.Error) -> dict[str, Any]:
     """Return a hypervisor's refusal as a report carries it."""
     return {
         "code": exc.details.get("xapi_code", exc.code),

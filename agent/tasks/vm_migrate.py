@@ -24,6 +24,7 @@ class VmMigrate(Machine):
     _state: WorkState | None = None
     _before: dict[str, str] | None = None
     _after: dict[str, str] | None = None
+    _read = False
     _suspended = False
     _reads_when_gone = 0
     _ended_at: float | None = None
@@ -32,14 +33,15 @@ class VmMigrate(Machine):
         """Observe the VM and the work; begin the move if the VM is where the order says and idle."""
         # The work first: a VM read after its task has ended shows what the task left.
         self._state = state = self._work_state()
+        if state is not None and state.status == "pending":
+            return self._follow(state)
         self._vm = vm = self.driver.vm(self.order.args["vm"])
+        self._read = True
         if vm is None:
             return self._end()
         self._suspended = self._suspended or (self.acted and vm.power_state in ("Suspended", "Halted"))
         if state is None and not self.acted:
             return self._begin(vm)
-        if state is not None and state.status == "pending":
-            return self._follow(state)
         if self.error is None and (state is None or state.status is None):
             return self._missing(vm, state)
         return self._ended(vm, state)
@@ -53,7 +55,7 @@ class VmMigrate(Machine):
             # Marked by us and not found any more: the master restarted and lost its tasks.
             return WorkState("gone", progress=known.progress if known else 0.0)
         if state is not None and self._before is None and self.work is not None and self.work.note:
-            self._before = json.loads(self.work.note)
+            self._before = _noted(self.work.note)
         return state
 
     def _begin(self, vm: VmState) -> Step:
@@ -66,14 +68,14 @@ class VmMigrate(Machine):
         self.begin(lambda work: self.driver.migrate(work, vm.uuid, destination), note=self._before)
         if self.error is not None:
             return self.step()
-        return Wait(self.patience_s(), self._watches(vm))
+        return Wait(self.patience_s(), self._watches())
 
     def _follow(self, state: WorkState) -> Step:
         # From the suspension on xapi does not allow to cancel; progress 0 is a queue or a check before it.
         self._suspended = self._suspended or (state.progress > 0 and not state.cancellable)
         if self.over_limit():
             self.cancel_once()
-        return Wait(self.patience_s(), self._watches(self._vm), state.progress)
+        return Wait(self.patience_s(), self._watches(), state.progress)
 
     def _missing(self, vm: VmState, state: WorkState | None) -> Step:
         """The call's reply was lost and nothing is seen under its mark."""
@@ -90,7 +92,7 @@ class VmMigrate(Machine):
         now = self.around.clock.monotonic()
         self._ended_at = now if self._ended_at is None else self._ended_at
         if vm.operations and now - self._ended_at < AFTER_S:
-            return Wait(TWICE_S, self._watches(vm), 1.0)
+            return Wait(TWICE_S, (("vm", vm.uuid),), 1.0)
         if state is not None and state.status == "gone":
             self._reads_when_gone += 1
             if self._reads_when_gone < 2:
@@ -105,13 +107,15 @@ class VmMigrate(Machine):
     def _starts(self) -> dict[str, str]:
         return self.driver.started_at([self.order.args["source"], self.order.args["destination"]])
 
-    def _watches(self, vm: VmState | None) -> tuple[tuple[str, str], ...]:
-        watches = [("vm", vm.uuid)] if vm is not None else []
-        return (*watches, *((("work", self.work.id),) if self.work is not None else ()))
+    def _watches(self) -> tuple[tuple[str, str], ...]:
+        """Watch the work alone while it runs: it ends after the VM's operation, and each wake costs reads."""
+        return (("work", self.work.id),) if self.work is not None else ()
 
     def readings(self) -> dict[str, Any]:
         """Return where the VM is, how its task stands and when the hosts concerned were started."""
         state = self._state
+        if not self._read:
+            return {}
         return {
             "vm": self._vm.to_wire() if self._vm is not None else None,
             "task": state.status if state is not None else None,
@@ -121,3 +125,12 @@ class VmMigrate(Machine):
             "acted": self.acted,
             "suspended": self._suspended,
         }
+
+
+def _noted(note: str) -> dict[str, str] | None:
+    """Return the start times noted with the work; None when the note is not ours (anybody can write there)."""
+    try:
+        times = json.loads(note)
+    except ValueError:
+        return None
+    return {str(host): str(at) for host, at in times.items()} if isinstance(times, dict) else None

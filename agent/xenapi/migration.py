@@ -43,7 +43,7 @@ class WorkCalls(Calls):
         """Return all marks of ``task``, newest attempt first."""
         records: dict[str, Record] = self._link.read("task.get_all_records")
         found = [
-            Work(ref, int(record["other_config"].get(ATTEMPT, "0")), record["other_config"].get(NOTE, ""))
+            Work(ref, _number(record["other_config"].get(ATTEMPT, "")), record["other_config"].get(NOTE, ""))
             for ref, record in records.items()
             if record["other_config"].get(TASK) == task
         ]
@@ -124,3 +124,8 @@ class WorkCalls(Calls):
         except errors.HypervisorError as exc:
             if not failures.is_absent(exc):
                 raise
+
+
+def _number(tag: str) -> int:
+    """Return the attempt from a tag, which anybody can have written."""
+    return int(tag) if tag.isdecimal() else 0

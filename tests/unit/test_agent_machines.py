@@ -131,7 +131,7 @@ def test_a_move_is_done_when_the_vm_is_there_and_idle() -> None:
     }
     assert end.readings["task"] == "success" and end.readings["acted"] is True
     assert end.readings["started_at"] == {"h1": "1000.0", "h2": "1000.0"}
-    assert {kind for kind, _ in waits[0].watches} == {"vm", "work"}
+    assert {kind for kind, _ in waits[0].watches} == {"work"}
 
 
 def test_a_vm_that_is_not_on_the_expected_source_is_not_moved() -> None:
