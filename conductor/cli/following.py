@@ -55,8 +55,9 @@ class Lines:
 
     def show(self, operation: Json, events: list[Json]) -> None:
         """Print the new events."""
+        about = words.subjects(operation)
         for event in events:
-            print(words.event(event), file=self._stream, flush=True)
+            print(words.event(event, about), file=self._stream, flush=True)
 
 
 class Bars:
@@ -68,8 +69,9 @@ class Bars:
 
     def show(self, operation: Json, events: list[Json]) -> None:
         """Move the bars; events are printed above them."""
+        about = words.subjects(operation)
         for event in events:
-            self._progress.console.print(words.event(event), markup=False, highlight=False)
+            self._progress.console.print(words.event(event, about), markup=False, highlight=False)
         for move in operation["moves"]:
             if move["task"] not in self._bars:
                 label = f"{words.safe(move['vm_name'])}  {words.safe(move['source'])} -> " \

@@ -93,15 +93,19 @@ class Show(Showing):
             return fields(self.client.get(*PATH, parsed_args.id)["operation"])
         told = self.client.get(*PATH, parsed_args.id, "events")
         names, values = fields(told["operation"])
-        return (*names, "timeline"), (*values, Timeline(told["events"]))
+        return (*names, "timeline"), (*values, Timeline(told["events"], words.subjects(told["operation"])))
 
 
 class Timeline(FormattableColumn[Any]):
     """Events: whole for programs, a line each for people."""
 
+    def __init__(self, events: list[Json], about: dict[str, str]) -> None:
+        super().__init__(events)
+        self._about = about
+
     def human_readable(self) -> str:
         """Return a line for each event."""
-        return "\n".join(words.event(event) for event in self._value) or "-"
+        return "\n".join(words.event(event, self._about) for event in self._value) or "-"
 
 
 class Watch(Speaking):

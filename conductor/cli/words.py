@@ -131,9 +131,17 @@ def refusal(error: Refusal) -> str:
     return "\n".join(lines)
 
 
-def event(told: Json) -> str:
-    """Return one event as one line."""
-    what = safe(told["task_kind"] or told["subject"])
+def subjects(operation: Json) -> dict[str, str]:
+    """Return what each task of the operation is about, by the task's id."""
+    found = {task["id"]: f"{safe(task['kind'])} {safe(task['host'])}" for task in operation["tasks"]}
+    moves = {move["task"]: f"move {safe(move['vm_name'])} to {safe(move['destination'])}"
+             for move in operation["moves"]}
+    return found | moves
+
+
+def event(told: Json, about: dict[str, str]) -> str:
+    """Return one event as one line; ``about`` are the operation's subjects."""
+    what = about.get(told["task"]) or safe(told["task_kind"] or told["subject"])
     step = f"{safe(told['state'])} -> {safe(told['next'])}"
     return f"{safe(told['at'])[:19]}  {what}: {step}  {safe(told['why'])}"
 

@@ -41,3 +41,16 @@ def test_a_refusal_with_odd_details_is_still_a_sentence() -> None:
     odd: list[dict[str, Any]] = [{}, {"blockers": "none"}, {"blockers": [5, {}]}]
     for details in odd:
         assert words.refusal(Refusal("No", "code", FAILED, details)).startswith("error: No (code)")
+
+
+def test_an_event_says_what_it_is_about() -> None:
+    move = {"task": "t1", "vm_name": "web\x1b1", "destination": "h2"}
+    about = words.subjects({"moves": [move], "tasks": [{"id": "t1", "kind": "vm_migrate", "host": "h1"},
+                                                       {"id": "t2", "kind": "host_disable", "host": "h1"}]})
+    told = {"at": "2026-11-22T07:45:00.123456", "subject": "task", "task": "t1", "task_kind": "vm_migrate",
+            "state": "sent", "next": "executing", "why": "Claimed"}
+    assert words.event(told, about) == "2026-11-22T07:45:00  move web\\x1b1 to h2: sent -> executing  Claimed"
+    assert "host_disable h1: sent" in words.event({**told, "task": "t2"}, about)
+    assert "vm_start: sent" in words.event({**told, "task": "t3", "task_kind": "vm_start"}, about)
+    whole = {**told, "task": None, "task_kind": None, "subject": "operation"}
+    assert "operation: sent" in words.event(whole, about)
