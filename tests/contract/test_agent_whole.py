@@ -1,7 +1,7 @@
 """Whole agents against simulated hosts, with a conductor that only keeps books."""
 
+import dataclasses
 import itertools
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +11,9 @@ from agent_desk import Desk, addresses, calls, hypervisor, pooled_spec, simulate
 from agent.build import Agent, AgentSettings, build
 from agent.driver import VmState
 from agent.simulator import Simulator, default_spec
-from agent.simulator.spec import GIB
+from agent.simulator.spec import GIB, HostSpec
+from agent.xenapi.link import Link
+from agent.xenapi.transport import Limits
 from common import messages, rpc
 from common.agent_api import AgentAPI
 from common.clock import SystemClock
@@ -261,13 +263,8 @@ def test_a_lost_session_is_replaced_claimed_anew_and_the_work_goes_on() -> None:
             )
         )
         assert at.desk.wait_for(lambda: any(claim[2] == order.task for claim in at.desk.claims))
-        began = threading.Event()
-        for _ in range(100):
-            if calls(simulator, "Async.VM.pool_migrate"):
-                break
-            began.wait(0.05)
+        wait_for_call(simulator, "Async.VM.pool_migrate")
         # From the master a logout fails what does not stream yet; either way the work is followed to its end.
-        began.wait(0.1)
         stranger = hypervisor(simulator, "h1").open()
         session = next(claim[4] for claim in at.desk.claims if claim[2] == order.task)
         stranger.fence(str(session))
@@ -366,3 +363,64 @@ def test_sessions_are_logged_out_when_the_work_is_done() -> None:
         at.agents.remove(agent)
         agent.stop()
         assert calls(simulator, "session.logout") == calls(simulator, "session.login_with_password")
+
+
+def test_a_restart_of_the_master_in_mid_move_is_reported_as_what_is_seen() -> None:
+    with simulated(pooled_spec(memory=8 * GIB), speed=10) as simulator, office(simulator) as at:
+        at.agent("h1")
+        vm, source = running_vm(simulator, "v0")
+        destination = next(uuid for uuid in session_members(simulator) if uuid != source)
+        args = {"vm": vm, "source": source, "destination": destination}
+        order = at.ring(at.desk.order("vm_migrate", "h1", source, args))
+        wait_for_call(simulator, "Async.VM.pool_migrate")
+        user, password = simulator.login
+        link = Link(dict(simulator.hosts)["h1"], Limits())
+        link.login(user, password, "an operator")
+        link.act("host.restart_agent", link.read("host.get_by_uuid", source))
+        link.close()
+        report = at.desk.settled(order)
+        assert report.readings["task"] == "gone" and report.readings["acted"]
+        assert report.readings["started_at"][source] != report.readings["started_at_before"][source]
+        claims = [claim for claim in at.desk.claims if claim[2] == order.task]
+        assert len({claim[4] for claim in claims}) == len(claims) == 2
+        assert calls(simulator, "Async.VM.pool_migrate") == 1
+
+
+def test_a_join_with_a_wrong_password_of_the_pool_is_refused_before_anything_is_touched() -> None:
+    spec = dataclasses.replace(
+        default_spec(hosts=2, vms=0), hosts=(HostSpec("h1", password="other"), HostSpec("h2", password="own"))
+    )
+    with simulated(spec, speed=60) as simulator, office(simulator) as at:
+        at.agent("h2", password="own", pool_password="wrong", login_hold_s=0.5)
+        here = at.seen("h2", lambda sync: sync.role == "standalone")
+        address = addresses(simulator)["h1"]
+        order = at.desk.order(
+            "pool_join", "h2", str(here.host_uuid), {"master_uuid": "?", "master_address": address}
+        )
+        report = at.desk.settled(at.ring(order))
+        assert report.error is not None and report.error["code"] == "SESSION_AUTHENTICATION_FAILED"
+        assert calls(simulator, "Async.pool.join") == 0
+
+
+def test_a_join_with_the_pools_own_password_makes_the_host_a_member() -> None:
+    spec = dataclasses.replace(
+        default_spec(hosts=2, vms=0), hosts=(HostSpec("h1", password="pool"), HostSpec("h2", password="own"))
+    )
+    with simulated(spec, speed=60) as simulator, office(simulator) as at:
+        at.agent("h2", password="own", pool_password="pool")
+        here = at.seen("h2", lambda sync: sync.role == "standalone")
+        address = addresses(simulator)["h1"]
+        order = at.desk.order(
+            "pool_join", "h2", str(here.host_uuid), {"master_uuid": "?", "master_address": address}
+        )
+        report = at.desk.settled(at.ring(order))
+        assert report.error is None and report.readings["enabled"] and report.readings["joiner"] == "slave"
+
+
+def wait_for_call(simulator: Simulator, method: str) -> None:
+    """Return when ``method`` was called."""
+    with simulator.lock:
+        found = simulator.lock.wait_for(
+            lambda: any(record.method == method for record in simulator.world.calls), 10.0
+        )
+    assert found, f"{method} was not called"
