@@ -53,7 +53,7 @@ class Agent:
         pace = Pace(settings.retry_first_s, settings.retry_longest_s)
         self._hypervisor = XenHypervisor(_access(settings), f"corral:{settings.host}", clock)
         self._worker = Worker(self._hypervisor, speaker, clock, threads=settings.workers, pace=pace,
-                              on_superseded=self._supersede, on_settled=self._poke)
+                              on_superseded=self._supersede, on_news=self._poke)
         rhythm = Rhythm(settings.sync_interval_s, settings.coalesce_s, settings.poll_s)
         self._inventory = Inventory(speaker, self._hypervisor, self._worker, clock, url=settings.url,
                                     rhythm=rhythm, pace=pace, on_superseded=self._supersede)

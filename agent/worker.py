@@ -23,6 +23,8 @@ LOG = logging.getLogger(__name__)
 
 #: nothing acts on a claim older than this (DESIGN §6)
 CLAIM_FRESH_S = 30.0
+#: so much further is worth telling before the next heartbeat
+NEWS = 0.1
 
 
 class Conductor(Protocol):
@@ -75,13 +77,13 @@ class Worker:
 
     def __init__(self, hypervisor: Hypervisor, conductor: Conductor, clock: Clock, *, threads: int = 8,
                  pace: Pace | None = None, on_superseded: Callable[[], None] = lambda: None,
-                 on_settled: Callable[[], None] = lambda: None) -> None:
+                 on_news: Callable[[], None] = lambda: None) -> None:
         self._hypervisor = hypervisor
         self._conductor = conductor
         self._clock = clock
         self._pace = pace or Pace()
         self._on_superseded = on_superseded
-        self._on_settled = on_settled
+        self._on_news = on_news
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="corral-worker")
         self._lock = threading.Lock()
         self._attempts: dict[tuple[str, int], Attempt] = {}
@@ -142,7 +144,7 @@ class Worker:
             self._hypervisor.know(entry.task, {})
             with self._lock:
                 self._attempts.pop((entry.task, entry.attempt), None)
-            self._on_settled()
+            self._on_news()
 
     def _until_settled(self, entry: Attempt) -> Settled | None:
         """Return how the attempt ended, None when it was stopped or dropped."""
@@ -178,7 +180,9 @@ class Worker:
         step = machine.step()
         if isinstance(step, Settled):
             return step
-        entry.progress = step.progress
+        if abs(step.progress - entry.progress) >= NEWS:
+            entry.progress = step.progress
+            self._on_news()
         if step.news is not None:
             self._report(entry, Report(entry.task, entry.attempt, False, step.news, None, list(entry.fenced)))
         self._wait(entry, step)

@@ -16,6 +16,8 @@ CREATING = frozenset({"provision", "vm_resume", "vm_migrate"})
 class HostCalls(Calls):
     """Reading and changing hosts, and the pool's own fields."""
 
+    _master: str | None = None
+
     def pool_uuid(self) -> str:
         """Return the uuid of the pool."""
         return str(self._uuid("pool", self._pool()))
@@ -78,8 +80,10 @@ class HostCalls(Calls):
 
     def started_at(self, hosts: Sequence[str]) -> dict[str, str]:
         """Return ``agent_start_time`` of the hosts that exist and of the master."""
-        # A session is always with the master: a slave refuses all of them.
-        master = self._uuid("host", str(self._link.read("session.get_this_host", self._link.session)))
+        if self._master is None:
+            # A session is always with the master (a slave refuses all of them), and ends when that changes.
+            self._master = str(self._link.read("session.get_this_host", self._link.session))
+        master = self._uuid("host", self._master)
         times: dict[str, str] = {}
         for uuid in dict.fromkeys((*hosts, *((master,) if master else ()))):
             other = self._if_there("host", uuid, lambda ref: self._link.read("host.get_other_config", ref))

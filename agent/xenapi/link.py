@@ -5,6 +5,7 @@ ill-formed, and JSON is twenty times cheaper to parse); acting goes through the 
 package.  A link belongs to one thread; it never logs in by itself.
 """
 
+import ssl
 from contextlib import suppress
 from typing import Any
 
@@ -77,7 +78,7 @@ class Link:
             self.close()
             if _must_log_in(exc):
                 raise errors.SessionLost() from exc
-            raise self._away(f"gives no answer: {exc}") from exc
+            raise self._away(f"gives no answer: {exc}", exc) from exc
 
     def act(self, method: str, *params: Any, subtask_of: str | None = None) -> Any:
         """Make the call once; with ``subtask_of`` what it begins becomes part of that task.
@@ -101,7 +102,7 @@ class Link:
             answer = getattr(self._proxy, method)(*params)
         except failures.NO_ANSWER as exc:
             self.close()
-            raise self._away(f"gives no answer: {exc}") from exc
+            raise self._away(f"gives no answer: {exc}", exc) from exc
         if not isinstance(answer, dict) or answer.get("Status") not in ("Success", "Failure"):
             raise self._away("answers, but not as xapi does")
         if answer["Status"] == "Failure":
@@ -113,11 +114,15 @@ class Link:
         if _must_log_in(exc):
             return errors.SessionLost()
         if isinstance(exc, NotSent):
-            return self._away(f"can't be reached: {exc}")
+            return self._away(f"can't be reached: {exc}", exc)
         return errors.OutcomeUnknown(f"{self.url} gave no answer to {method}: {exc}")
 
-    def _away(self, how: str) -> errors.Unavailable:
-        return errors.Unavailable(f"{self.url} {how}", code="hypervisor_unavailable")
+    def _away(self, how: str, exc: Exception | None = None) -> errors.Unavailable:
+        # A certificate that doesn't hold is a reason of its own: waiting won't help.
+        untrusted = exc is not None and isinstance(exc.__cause__, ssl.SSLCertVerificationError)
+        return errors.Unavailable(
+            f"{self.url} {how}", code="hypervisor_tls" if untrusted else "hypervisor_unavailable"
+        )
 
     def close(self) -> None:
         """Close the connections; the session goes on."""

@@ -83,7 +83,11 @@ class Crew:
         self.idle = threading.Event()
         self.hypervisor = hypervisor or Hypervisor(world)
         self.worker = Worker(self.hypervisor, books, world.clock, threads=2, pace=FAST,
-                             on_superseded=self.superseded.set, on_settled=self.idle.set)  # fmt: skip
+                             on_superseded=self.superseded.set, on_news=self._news)  # fmt: skip
+
+    def _news(self) -> None:
+        if not self.worker.running():
+            self.idle.set()
 
     def __enter__(self) -> "Crew":
         return self
