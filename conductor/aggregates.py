@@ -75,8 +75,9 @@ def delete(tx: Transaction, aggregate_id: int) -> None:
     aggregate = aggregates.get(tx.session, aggregate_id)
     places = aggregates.memberships(tx.session, aggregate.id)
     if places:
-        raise errors.WrongState(f"Aggregate {aggregate.id} is not empty: remove {', '.join(p.host for p in places)} first",
-                                code="aggregate_not_empty", hosts=[place.host for place in places])
+        names = [place.host for place in places]
+        raise errors.WrongState(f"Aggregate {aggregate.id} is not empty: remove {', '.join(names)} first",
+                                code="aggregate_not_empty", hosts=names)
     tx.session.delete(aggregate)
 
 
@@ -165,15 +166,17 @@ def _may_join(tx: Transaction, aggregate: Aggregate, host: Host, active: Operati
     if host.trouble:
         raise errors.Unavailable(f"The hypervisor of host {host.name} can't be used: {host.trouble.get('message')}",
                                  code="hypervisor_unreachable", trouble=host.trouble)
-    if host.wanted != "serving":
-        raise errors.WrongState(f"Host {host.name} is wanted {host.wanted}; put it back into service first",
+    if host.wanted != "serving" or host.quarantined:
+        held = "quarantined" if host.quarantined else f"wanted {host.wanted}"
+        raise errors.WrongState(f"Host {host.name} is {held}; put it back into service first",
                                 code="host_not_serving")
     backed = aggregates.of_pool(tx.session, host.pool) if host.pool else None
     if backed is not None and backed.id != aggregate.id:
         raise errors.WrongState(f"The pool of host {host.name} backs aggregate {backed.id} already",
                                 code="pool_backs_another_aggregate", aggregate=backed.id)
     if aggregate.pool is not None and host.pool != aggregate.pool and host.role != "standalone":
-        raise errors.WrongState(f"Host {host.name} belongs to another pool with several hosts", code="host_in_other_pool")
+        raise errors.WrongState(f"Host {host.name} belongs to another pool with several hosts",
+                                code="host_in_other_pool")
     pool = hosts.find_pool(tx.session, aggregate.pool or host.pool)
     if pool is not None and pool.report and pool.report.get("ha_enabled") and host.pool != aggregate.pool:
         raise errors.WrongState("High availability is on in the pool; hosts can't join while it is", code="ha_enabled")
@@ -182,7 +185,8 @@ def _may_join(tx: Transaction, aggregate: Aggregate, host: Host, active: Operati
 def _may_leave(tx: Transaction, aggregate: Aggregate, host: Host, place: Membership, confirmed: bool) -> None:
     """Raise unless Corral has disabled the host and it is observed empty."""
     if host.wanted == "serving" or host.enabled is not False:
-        raise errors.WrongState(f"Host {host.name} is still serving; enable maintenance first", code="host_still_serving")
+        raise errors.WrongState(f"Host {host.name} is still serving; enable maintenance first",
+                                code="host_still_serving")
     probe = Operation(aggregate_id=aggregate.id, host=host.name)
     way = begin.remove_way(tx, probe)["way"]
     if place.adopted:

@@ -3,7 +3,7 @@
 import logging
 
 from common import errors
-from common.messages import HostReport, PoolReport, Sync, SyncAnswer
+from common.messages import HostReport, PoolReport, Sync, SyncAnswer, VmReport
 from conductor.db import aggregates, hosts
 from conductor.db.models import Host, Incarnation, Pool
 from conductor.operations import drift, orders
@@ -34,6 +34,7 @@ def sync(tx: Transaction, said: Sync) -> SyncAnswer:
     observe = _elect(tx, host)
     if said.report is not None and observe and said.report.get("pool") == host.pool:
         _take_report(tx, PoolReport.from_wire(said.report))
+    _freeze(tx, host)
     waiting, dropped = orders.hear(tx, host, said.running)
     if first:
         LOG.info("The agent of host %s is heard", host.name)
@@ -109,6 +110,19 @@ def _confirmed_pool(tx: Transaction, host: Host, said: Sync) -> str | None:
     return said.pool if listed and newer else host.pool
 
 
+def _freeze(tx: Transaction, host: Host) -> None:
+    """Freeze the host's pool while two hosts that are heard claim to be its master; thaw it when one is left."""
+    pool = hosts.find_pool(tx.session, host.pool)
+    if pool is None:
+        return
+    claimants = [one.name for one in hosts.in_pool(tx.session, pool.uuid)
+                 if one.role in ("master", "standalone") and is_up(tx, one.last_sync_at)]
+    frozen = f"{' and '.join(claimants)} claim to be its master" if len(claimants) > 1 else None
+    if frozen != pool.frozen:
+        LOG.warning("The pool %s is %s", pool.uuid, f"frozen: {frozen}" if frozen else "not frozen any more")
+        pool.frozen = frozen
+
+
 def _elect(tx: Transaction, host: Host) -> bool:
     """Return whether this host's agent observes its pool; the present observer keeps it while it is heard."""
     if host.pool is None or host.trouble or host.role == "unreachable":
@@ -133,7 +147,10 @@ def _take_report(tx: Transaction, report: PoolReport) -> None:
         pool = Pool(uuid=report.pool, plan_generation=0)
         tx.session.add(pool)
     began = tx.now - max(report.age_s, 0.0)
-    pool.report, pool.report_at, pool.master = report.to_wire(), began, report.master
+    # Every field is there from here on, also when an older agent left out what it does not know.
+    pool.report = {**report.to_wire(), "hosts": [HostReport.from_wire(wire).to_wire() for wire in report.hosts],
+                   "vms": [VmReport.from_wire(wire).to_wire() for wire in report.vms]}
+    pool.report_at, pool.master = began, report.master
     for wire in report.hosts:
         seen = HostReport.from_wire(wire)
         host = hosts.find_uuid(tx.session, seen.uuid)

@@ -9,8 +9,9 @@ from common.clock import isoformat
 from conductor import states
 from conductor.aggregates import is_pool_backed
 from conductor.db import aggregates, hosts, operations
-from conductor.db.models import Aggregate, Event, Host, Membership, Operation, Plan, Task
+from conductor.db.models import Aggregate, Event, Host, Membership, Operation, Plan, Pool, Task
 from conductor.operations import control
+from conductor.operations.snapshot import moved_since_report
 
 Json = dict[str, Any]
 
@@ -72,7 +73,7 @@ class Presenter:
         pool = hosts.find_pool(self.session, row.pool)
         report = (pool.report or {}) if pool else {}
         seen: Json = next((h for h in report.get("hosts", []) if h["uuid"] == row.uuid), {})
-        vms = [vm for vm in report.get("vms", []) if vm["resident_on"] == row.uuid and not vm["control_domain"]]
+        vms = [vm for vm in self._vms(pool) if vm["resident_on"] == row.uuid]
         zone = self._zone(row.name) or "nova"
         return {"name": row.name, "uuid": row.uuid, "address": row.address, "zone": zone, "wanted": row.wanted,
                 "state": self._host_state(row, active, bool(vms)), "reason": row.reason, "enabled": row.enabled,
@@ -84,6 +85,14 @@ class Presenter:
                 "memory_total_bytes": seen.get("memory_total_bytes"),
                 "memory_free_bytes": seen.get("memory_free_bytes"), "cpus": seen.get("cpus"),
                 "version": seen.get("version", ""), "product": seen.get("product", "")}
+
+    def _vms(self, pool: Pool | None) -> list[Json]:
+        """Return the pool's guests as last reported, each where it was observed since."""
+        if pool is None or pool.report is None:
+            return []
+        moved = moved_since_report(self.session, pool)
+        return [{**vm, "resident_on": moved.get(vm["uuid"], vm["resident_on"])}
+                for vm in pool.report["vms"] if not vm["control_domain"]]
 
     def _zone(self, host: str) -> str | None:
         for places in self._places.values():
@@ -112,20 +121,18 @@ class Presenter:
 
     def vms(self, row: Host) -> list[Json]:
         """Return the VMs on the host and on their way to it, as VM."""
-        pool = hosts.find_pool(self.session, row.pool)
-        report = (pool.report or {}) if pool else {}
         moving = {task.args["vm"]: self._names.get(task.args["destination"])
                   for task in operations.open_moves(self.session, row.pool or "")
                   if task.state != states.Task.PENDING}
-        served = operations.last_of_kind(self.session, row.name, "maintenance_stop", "succeeded")
         away = {move.args["vm"] for move in operations.moves_away(
-            self.session, row.name, served.created_at if served else 0.0) if move.args["source"] == row.uuid}
+            self.session, row.name, operations.last_served(self.session, row.name))
+            if move.args["source"] == row.uuid}
         return [{"uuid": vm["uuid"], "name": vm["name_label"], "power_state": vm["power_state"],
                  "host": self._names.get(vm["resident_on"] or ""), "home": row.name if vm["uuid"] in away else None,
                  "memory_bytes": vm["memory_dynamic_min_bytes"], "vcpus": vm["vcpus"],
                  "hindrances": vm["hindrances"], "moving_to": moving.get(vm["uuid"])}
-                for vm in report.get("vms", []) if not vm["control_domain"]
-                and (vm["resident_on"] == row.uuid or vm["uuid"] in away)]
+                for vm in self._vms(hosts.find_pool(self.session, row.pool))
+                if vm["resident_on"] == row.uuid or vm["uuid"] in away]
 
     def operation(self, row: Operation) -> Json:
         """Return OPERATION."""

@@ -158,7 +158,8 @@ class Task(Base):
     """One order to one executor, with its present attempt."""
 
     __tablename__ = "tasks"
-    __table_args__ = (Index("ix_tasks_operation_id", "operation_id"), Index("ix_tasks_executor_state", "executor", "state"),
+    __table_args__ = (Index("ix_tasks_operation_id", "operation_id"),
+                      Index("ix_tasks_executor_state", "executor", "state"),
                       Index("ix_tasks_pool_state", "pool", "state"), Base.__table_args__)
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     operation_id: Mapped[str] = mapped_column(ForeignKey("operations.id"))

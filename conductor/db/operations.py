@@ -23,6 +23,11 @@ def get(session: Session, operation_id: str) -> Operation:
     return operation
 
 
+def find(session: Session, operation_id: str | None) -> Operation | None:
+    """Return the operation, or None."""
+    return session.get(Operation, operation_id) if operation_id else None
+
+
 def active_on(session: Session, host: str) -> Operation | None:
     """Return the operation that holds ``host``, or None."""
     return session.scalar(select(Operation).where(Operation.active_host == host))
@@ -76,11 +81,12 @@ def listed(session: Session, *, host: str | None = None, aggregate: int | None =
     return session.scalars(query).all()
 
 
-def last_of_kind(session: Session, host: str, kind: str, state: str) -> Operation | None:
-    """Return the host's newest operation of that kind in that state, or None."""
-    return session.scalar(select(Operation).where(Operation.host == host, Operation.kind == kind,
-                                                  Operation.state == state)
-                          .order_by(Operation.created_at.desc()).limit(1))
+def last_served(session: Session, host: str) -> float:
+    """Return when an operation last brought the host back into service; 0.0 when none ever did."""
+    return session.scalar(select(func.max(Operation.ended_at)).where(
+        Operation.host == host,
+        ((Operation.kind == "maintenance_stop") & (Operation.state == states.Operation.SUCCEEDED))
+        | ((Operation.kind == "maintenance_start") & (Operation.state == states.Operation.CANCELLED)))) or 0.0
 
 
 def count_since(session: Session, host: str, kind: str, user: str, since: float) -> int:
@@ -111,6 +117,18 @@ def open_moves(session: Session, pool: str) -> Sequence[Task]:
     """Return the moves in ``pool`` that have not ended, of all operations."""
     return session.scalars(select(Task).where(Task.pool == pool, Task.kind == "vm_migrate",
                                               Task.state.in_(_OPEN_TASK))).all()
+
+
+def open_moves_to(session: Session, pool: str, destination: str) -> Sequence[Task]:
+    """Return the moves in ``pool`` to the host with that uuid that have not ended, of all operations."""
+    return [task for task in open_moves(session, pool) if task.args["destination"] == destination]
+
+
+def active_in_pool(session: Session, pool: str, kinds: Sequence[str]) -> Sequence[Operation]:
+    """Return the operations of these kinds in ``pool`` that hold a host, oldest first."""
+    return session.scalars(select(Operation).where(
+        Operation.pool == pool, Operation.kind.in_(kinds), Operation.active_host.is_not(None))
+        .order_by(Operation.created_at, Operation.id)).all()
 
 
 def moves_done_since(session: Session, pool: str, since: float) -> Sequence[Task]:

@@ -13,6 +13,7 @@ from conductor.db.models import Host, Operation, Plan
 from conductor.operations import snapshot
 from conductor.operations.advance import advance, create, create_moves, is_up, move_on, store_plan
 from conductor.operations.engine import Transaction, new_id
+from conductor.operations.truth import what_changed
 from conductor.operations.view import NewTask
 from conductor.plan import model
 from conductor.plan.drain import plan_drain
@@ -33,8 +34,9 @@ def maintenance_start(tx: Transaction, name: str, options: dict[str, Any], user:
     """
     host = hosts.get(tx.session, name)
     active = operations.active_on(tx.session, name)
-    if active is not None and active.kind == "maintenance_start" and active.state != _Op.CANCELLING:
+    if active is not None and active.kind == "maintenance_start" and active.state in (_Op.RUNNING, _Op.PAUSED):
         return active
+    active = _drop_drift(tx, active)
     _nobody_holds(host, active)
     _may_be_taken(tx, host)
     if host.pool:
@@ -43,14 +45,17 @@ def maintenance_start(tx: Transaction, name: str, options: dict[str, Any], user:
     if host.wanted == model.MAINTENANCE and in_maintenance(seen, host):
         return None
     shown = operations.plan(tx.session, options["plan"]) if options.get("plan") else None
-    plan = _approved(tx, seen, host, shown) if shown else _drain_plan(tx, seen, host, options)
     # Nobody approved a plan that was made just now, so it may be made again.
     if_changed = options.get("if_changed") or ("stop" if shown else "replan")
+    plan = _approved(tx, seen, host, shown, if_changed) if shown else None
+    if plan is None:
+        shown, plan = None, _drain_plan(tx, seen, host, options)
     operation = _store(tx, "maintenance_start", host, user, {
         "if_changed": if_changed, "allow_partial": bool(options.get("allow_partial")),
         "left": [blocker.to_json() for blocker in plan.left], "wanted_before": host.wanted})
     operation.plan_id = _take_plan(tx, host, plan, shown, operation).id
     host.wanted, host.owner = model.MAINTENANCE, operation.id
+    _call_back_moves_to(tx, host)
     create(tx, operation, NewTask("host_disable"))
     create_moves(tx, operation, operation.plan_id, plan)
     advance(tx, operation)
@@ -71,9 +76,7 @@ def maintenance_stop(tx: Transaction, name: str, options: dict[str, Any], user: 
             move_on(tx, active, "cancel", by=user)
             advance(tx, active)
         return active
-    if active is not None and active.options.get("drift"):
-        _drop_drift(tx, active)
-        active = None
+    active = _drop_drift(tx, active)
     _nobody_holds(host, active)
     if host.wanted == model.SERVING and host.enabled and not host.quarantined:
         return None
@@ -115,12 +118,11 @@ def host_enable(tx: Transaction, name: str, user: str) -> Operation | None:
     active = operations.active_on(tx.session, name)
     if active is not None and active.kind in ("host_enable", "maintenance_stop"):
         return active
-    if active is not None and active.options.get("drift"):
-        _drop_drift(tx, active)
-        active = None
+    active = _drop_drift(tx, active)
     _nobody_holds(host, active)
     if host.wanted == model.MAINTENANCE:
-        raise errors.WrongState(f"Host {name} is in maintenance; disable maintenance instead", code="host_in_maintenance")
+        raise errors.WrongState(f"Host {name} is in maintenance; disable maintenance instead",
+                                code="host_in_maintenance")
     if host.wanted == model.SERVING and host.enabled and not host.quarantined:
         return None
     _can_be_reached(tx, host)
@@ -140,8 +142,8 @@ def plan_preview(tx: Transaction, name: str, wanted: str, options: dict[str, Any
 
 def restore_plan(tx: Transaction, seen: model.Snapshot, host: Host) -> model.Plan:
     """Return the plan that brings home what the host's drains took away since it last served."""
-    served = operations.last_of_kind(tx.session, host.name, "maintenance_stop", str(_Op.SUCCEEDED))
-    moves = operations.moves_away(tx.session, host.name, served.created_at if served else 0.0)
+    _is_observed(seen, host)
+    moves = operations.moves_away(tx.session, host.name, operations.last_served(tx.session, host.name))
     home = sorted({move.args["vm"] for move in moves if move.args["source"] == host.uuid})
     return plan_restore(seen, host.uuid, home, limits=tx.settings.limits, estimates=tx.settings.estimates)
 
@@ -153,9 +155,13 @@ def in_maintenance(seen: model.Snapshot, host: Host) -> bool:
     return there is not None and not there.enabled and not running
 
 
-def _drain_plan(tx: Transaction, seen: model.Snapshot, host: Host, options: dict[str, Any]) -> model.Plan:
+def _is_observed(seen: model.Snapshot, host: Host) -> None:
     if host.uuid not in seen.hosts_by_uuid:
         raise errors.Unavailable(f"Host {host.name} is not in its pool's last report", code="pool_not_observed")
+
+
+def _drain_plan(tx: Transaction, seen: model.Snapshot, host: Host, options: dict[str, Any]) -> model.Plan:
+    _is_observed(seen, host)
     outcome = plan_drain(seen, host.uuid, limits=tx.settings.limits, estimates=tx.settings.estimates,
                          allow_partial=bool(options.get("allow_partial")))
     if isinstance(outcome, model.Refusal):
@@ -168,32 +174,34 @@ def _drain_plan(tx: Transaction, seen: model.Snapshot, host: Host, options: dict
     return outcome
 
 
-def _approved(tx: Transaction, seen: model.Snapshot, host: Host, shown: Plan) -> model.Plan:
-    """Return the plan that was shown, if it is still true; what was approved is what is run."""
+def _approved(tx: Transaction, seen: model.Snapshot, host: Host, shown: Plan, if_changed: str) -> model.Plan | None:
+    """Return the plan that was shown, if it is still true; what was approved is what is run.
+
+    None when it is not and the request says that another may be made.  Raises Invalid, WrongState.
+    """
     if shown.host != host.name or shown.wanted != "enable":
         raise errors.Invalid(f"Plan {shown.id} is not for maintenance of host {host.name}", code="plan_of_another_host")
     if shown.operation_id is not None:
         raise errors.WrongState(f"Plan {shown.id} was run already by operation {shown.operation_id}",
                                 code="plan_used")
+    _is_observed(seen, host)
     plan = model.Plan.from_json(shown.body)
-    now = _drain_plan(tx, seen, host, {"allow_partial": True})
-    covered = {move.vm for move in plan.moves} | {blocker.vm for blocker in plan.left}
-    changed = [f"{vm.name} is on the host now" for vm in seen.residents[host.uuid]
-               if not vm.control_domain and vm.uuid not in covered]
-    for move in plan.moves:
-        vm = seen.vms_by_uuid.get(move.vm)
-        if vm is not None and vm.is_running and vm.resident_on != move.source:
-            changed.append(f"{move.vm_name} is not on {move.source_name} any more")
-    usable = {h.uuid for h in seen.hosts if h.enabled and h.live and h.member and h.wanted == model.SERVING
-              and not h.leaving}
-    changed += [f"{move.vm_name} can't go to {move.destination_name} any more"
-                for move in plan.moves if move.destination not in usable]
-    changed += [blocker.message for blocker in now.left
-                if blocker.vm not in {b.vm for b in plan.left}]
+    changed = what_changed(seen, plan)
+    if changed and if_changed == "replan":
+        return None
     if changed:
         raise errors.WrongState(f"Plan {shown.id} is not true any more: " + "; ".join(changed[:5])
                                 + ". Make a new one", code="plan_changed", changed=changed)
     return plan
+
+
+def _call_back_moves_to(tx: Transaction, host: Host) -> None:
+    """Withdraw the moves to the host that nobody has claimed; their operations plan anew."""
+    for task in operations.open_moves_to(tx.session, host.pool or "", host.uuid):
+        if states.Task(task.state) not in states.CLAIMED_TASK:
+            other = operations.get(tx.session, task.operation_id)
+            tx.apply(task, "withdraw", other, host_taken=host.name)
+            other.wake_at = tx.now
 
 
 def _take_plan(tx: Transaction, host: Host, plan: model.Plan, shown: Plan | None, operation: Operation) -> Plan:
@@ -223,13 +231,17 @@ def _nobody_holds(host: Host, active: Operation | None) -> None:
             "wait for its end or cancel it", code="host_busy", operation=active.id, kind=active.kind)
 
 
-def _drop_drift(tx: Transaction, active: Operation) -> None:
-    """End Corral's own re-assertion: what it re-asserts is not wanted any more."""
+def _drop_drift(tx: Transaction, active: Operation | None) -> Operation | None:
+    """End Corral's own re-assertion, which what a person asks now replaces; return any other operation."""
+    if active is None or not active.options.get("drift"):
+        return active
     if any(states.Task(task.state) in states.CLAIMED_TASK for task in operations.tasks(tx.session, active.id)):
         raise errors.WrongState("The host is being disabled again at this moment; try again in some seconds",
                                 code="host_busy", operation=active.id)
     move_on(tx, active, "cancel")
     advance(tx, active)
+    tx.session.flush()
+    return None
 
 
 def _may_be_taken(tx: Transaction, host: Host) -> None:
@@ -238,8 +250,8 @@ def _may_be_taken(tx: Transaction, host: Host) -> None:
     if place is not None and place.state != "member":
         raise errors.WrongState(f"Host {host.name} is {place.state} its aggregate", code="host_busy")
     if host.live is False:
-        raise errors.WrongState(f"Host {host.name} is not live: its VMs can't be moved; if it is dead, power it off and "
-                                "declare it dead", code="host_not_live")
+        raise errors.WrongState(f"Host {host.name} is not live: its VMs can't be moved; if it is dead, power it off "
+                                "and declare it dead", code="host_not_live")
     _can_be_reached(tx, host)
 
 

@@ -4,12 +4,13 @@ It calls the pure deciders, carries out what they answer, and sets when a sweepe
 look again.  It decides nothing about hosts and pools itself.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from common import errors
 from conductor import states
 from conductor.db import hosts, operations
-from conductor.db.models import Operation, Plan, Task
+from conductor.db.models import Host, Operation, Plan, Task
 from conductor.operations import begin, ending, maintenance, membership, snapshot
 from conductor.operations.engine import Transaction, new_id
 from conductor.operations.settings import Settings
@@ -25,16 +26,20 @@ THROUGH_MASTER = frozenset({"host_disable", "host_enable", "vm_migrate", "vm_sta
                             "sync_database", "host_destroy"})
 
 
+#: kinds of operations that move VMs
+MOVING = ("maintenance_start", "maintenance_stop")
+
+
 def advance(tx: Transaction, operation: Operation, *, retried: bool = False) -> None:
     """Take every step that the rows allow now, then set when to look again."""
-    if operation.pool and operation.kind in ("maintenance_start", "maintenance_stop"):
+    if operation.pool and operation.kind in MOVING:
         hosts.take_turn(tx.session, operation.pool)
     for _ in range(_STEPS):
         if operation.state == states.Operation.PLANNING and not _begin(tx, operation):
             return
         if operation.state in states.TERMINAL_OPERATION:
             return
-        decision = decide(make_view(tx, operation, retried), tx.settings)
+        decision = _while_frozen(tx, operation, decide(make_view(tx, operation, retried), tx.settings))
         wake = _carry_out(tx, operation, decision)
         retried = False
         tx.session.flush()
@@ -44,6 +49,14 @@ def advance(tx: Transaction, operation: Operation, *, retried: bool = False) -> 
             operation.wake_at = wake or _wake_at(tx, operation)
             return
     raise errors.Bug(f"operation {operation.id} takes no end of steps")
+
+
+def _while_frozen(tx: Transaction, operation: Operation, decision: Decision) -> Decision:
+    """Send nothing into a pool that two hosts claim to be the master of: nobody knows what is true there."""
+    pool = hosts.find_pool(tx.session, operation.pool)
+    if pool is None or pool.frozen is None or not decision.send:
+        return decision
+    return replace(decision, send=(), attention=Attention("pool_frozen", f"The pool is frozen: {pool.frozen}"))
 
 
 def move_on(tx: Transaction, operation: Operation, event: str, **detail: Any) -> None:
@@ -62,6 +75,16 @@ def _begin(tx: Transaction, operation: Operation) -> bool:
         if not begin.take_turn(tx, operation):
             operation.wake_at = tx.now + tx.settings.sync_interval_s
             return False
+    except errors.Unavailable as exc:
+        # Accepted means kept: what can't be read now is waited for, but not for ever.
+        since = (operation.attention or {}).get("since", tx.now)
+        if tx.now - since < tx.settings.begin_limit_s:
+            _attend(tx, operation, Attention(exc.code, exc.message, exc.details))
+            operation.wake_at = tx.now + tx.settings.retry_pause_s
+            return False
+        operation.error = exc.to_wire()
+        move_on(tx, operation, "deadline", error=exc.to_wire())
+        return True
     except errors.Error as exc:
         operation.error = exc.to_wire()
         move_on(tx, operation, "infeasible", error=exc.to_wire())
@@ -91,7 +114,7 @@ def make_view(tx: Transaction, operation: Operation, retried: bool = False) -> V
     host = hosts.find(tx.session, operation.host) if operation.host else None
     busy = [task for task in operations.open_moves(tx.session, operation.pool)
             if task.state != states.Task.PENDING] if operation.pool else []
-    used = tx.session.query(Plan).filter(Plan.operation_id == operation.id).count()
+    plans = tx.session.query(Plan).filter(Plan.operation_id == operation.id).order_by(Plan.created_at).all()
     return View(
         kind=operation.kind, state=states.Operation(operation.state),
         options=operation.options,
@@ -99,7 +122,11 @@ def make_view(tx: Transaction, operation: Operation, retried: bool = False) -> V
         host_uuid=host.uuid if host else "",
         in_flight=tuple((task.args["source"], task.args["destination"]) for task in busy),
         usable_hosts=frozenset(h.uuid for h in hosts.every(tx.session) if h.live and h.enabled),
-        retried=retried, replans_left=tx.settings.replans + 1 - used)
+        retried=retried, replans_left=tx.settings.replans + 1 - len(plans),
+        arriving=sum(task.operation_id != operation.id for task in operations.open_moves_to(
+            tx.session, operation.pool or "", host.uuid)) if host else 0,
+        is_slow=bool(plans) and tx.now - operation.created_at > max(
+            2 * plans[0].body["eta"]["high_s"], tx.settings.slow_at_least_s))
 
 
 def _task_view(task: Task) -> TaskView:
@@ -168,11 +195,15 @@ def send(tx: Transaction, operation: Operation, task: Task) -> None:
 def choose_executor(tx: Transaction, task: Task) -> str:
     """Return who should act: the executor as set, or another agent of the pool when that one is down."""
     own = hosts.find(tx.session, task.executor)
-    if own is not None and is_up(tx, own.last_sync_at) or task.kind not in THROUGH_MASTER or not task.pool:
+    if task.kind not in THROUGH_MASTER or not task.pool or (own is not None and _can_act(tx, own)):
         return task.executor
-    others = [host for host in hosts.in_pool(tx.session, task.pool)
-              if is_up(tx, host.last_sync_at) and host.role in ("master", "slave", "standalone")]
+    others = [host for host in hosts.in_pool(tx.session, task.pool) if _can_act(tx, host)]
     return others[0].name if others else task.executor
+
+
+def _can_act(tx: Transaction, host: Host) -> bool:
+    """Return whether the host's agent is heard and reaches its hypervisor."""
+    return is_up(tx, host.last_sync_at) and not host.trouble
 
 
 def is_up(tx: Transaction, last_sync_at: float) -> bool:
@@ -195,13 +226,11 @@ def _replan(tx: Transaction, operation: Operation) -> tuple[Attention | None, fl
     """Make and store a new plan for what is still on the host; return why not, and when to try again."""
     settings = tx.settings
     host = hosts.get(tx.session, str(operation.host))
-    tasks = operations.tasks(tx.session, operation.id)
-    for task in tasks:
-        if task.kind == "vm_migrate" and task.state in (states.Task.PENDING, states.Task.SENT):
-            tx.apply(task, "withdraw", operation)
-    tx.session.flush()
+    moves = [task for task in operations.tasks(tx.session, operation.id) if task.kind == "vm_migrate"]
+    unclaimed = [task for task in moves if task.state in (states.Task.PENDING, states.Task.SENT)]
     try:
-        seen = snapshot.of_pool(tx.session, operation.pool, tx.now, settings.agent_down_s)
+        seen = snapshot.of_pool(tx.session, operation.pool, tx.now, settings.agent_down_s,
+                                without={task.id for task in unclaimed})
     except errors.Unavailable as exc:
         return Attention(exc.code, exc.message, exc.details), tx.now + settings.retry_pause_s
     outcome = plan_drain(seen, host.uuid, limits=settings.limits, estimates=settings.estimates,
@@ -211,22 +240,31 @@ def _replan(tx: Transaction, operation: Operation) -> tuple[Attention | None, fl
         return Attention("no_plan", "No plan fits what is left on the host: "
                          + "; ".join(b.message for b in outcome.blockers[:5]), {"blockers": blockers}
                          ), tx.now + settings.refused_replan_s
-    failed = [task for task in tasks if task.kind == "vm_migrate" and task.state == states.Task.FAILED]
+    lost = [task for task in moves if task.state in (states.Task.FAILED, states.Task.SKIPPED)
+            and not (task.shown or {}).get("resolved")]
     pool = hosts.find_pool(tx.session, operation.pool)
-    if not outcome.moves and pool and (pool.report_at or 0.0) <= max((t.ended_at or 0.0 for t in failed), default=tx.now):
+    if not outcome.moves and lost and pool and (pool.report_at or 0.0) <= max(t.ended_at or 0.0 for t in lost):
         # The report does not show yet what the order's readings showed; the next one will.
         return None, tx.now + settings.retry_pause_s
-    for task in failed:
+    for task in unclaimed:
+        tx.apply(task, "withdraw", operation)
+    for task in (*lost, *unclaimed):
         task.shown = {**(task.shown or {}), "resolved": True}
-    for task in tasks:
+    _look_again(tx, operation)
+    operation.options = {**operation.options, "left": [blocker.to_json() for blocker in outcome.left]}
+    if outcome.moves:
+        plan = store_plan(tx, host.name, outcome, operation.id)
+        operation.plan_id = plan.id
+        create_moves(tx, operation, plan.id, outcome)
+        tx.apply(operation, "replanned", plan=plan.id, moves=len(outcome.moves))
+    return None, 0.0
+
+
+def _look_again(tx: Transaction, operation: Operation) -> None:
+    """Forget what was last seen on the host: what comes next starts from a new look."""
+    for task in operations.tasks(tx.session, operation.id):
         if task.kind == "observe":
             task.readings = None
-    plan = store_plan(tx, host.name, outcome, operation.id)
-    operation.plan_id = plan.id
-    operation.options = {**operation.options, "left": [blocker.to_json() for blocker in outcome.left]}
-    create_moves(tx, operation, plan.id, outcome)
-    tx.apply(operation, "replanned", plan=plan.id, moves=len(outcome.moves))
-    return None, 0.0
 
 
 def store_plan(tx: Transaction, host: str, plan: model.Plan, operation_id: str | None) -> Plan:
@@ -240,18 +278,24 @@ def store_plan(tx: Transaction, host: str, plan: model.Plan, operation_id: str |
 
 def _wake_at(tx: Transaction, operation: Operation) -> float:
     """Return when silence or a pause ends that some task of the operation waits for."""
-    settings, times = tx.settings, [tx.now + 30.0]
+    times = [tx.now + 30.0]
     for task in operations.tasks(tx.session, operation.id):
         match states.Task(task.state):
             case states.Task.SENT:
                 times.append((task.sent_at or tx.now) + resend_after(tx, task))
             case states.Task.EXECUTING:
-                times.append((task.heard_at or tx.now) + settings.silence_s)
+                times.append(silent_at(tx, task))
             case states.Task.UNKNOWN:
-                times.append(max(task.not_before or 0.0, tx.now + settings.sync_interval_s))
-            case states.Task.PENDING if task.not_before is not None:
+                times.append(max(task.not_before or 0.0, tx.now + tx.settings.sync_interval_s))
+            case states.Task.PENDING if task.not_before is not None and task.not_before > tx.now:
                 times.append(task.not_before)
     return max(min(times), tx.now + 0.05)
+
+
+def silent_at(tx: Transaction, task: Task) -> float:
+    """Return when a claimed task without news becomes unknown; silence counts only while we could receive."""
+    settings = tx.settings
+    return max(task.heard_at or 0.0, tx.receiving_since + 2 * settings.sync_interval_s) + settings.silence_s
 
 
 def resend_after(tx: Transaction, task: Task) -> float:

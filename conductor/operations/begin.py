@@ -20,6 +20,9 @@ def take_turn(tx: Transaction, operation: Operation) -> bool:
     holder = operations.holder_of(tx.session, aggregate_id)
     if holder is not None and holder.id != operation.id:
         return False
+    first = operations.waiting_for(tx.session, aggregate_id)
+    if first is not None and first.id != operation.id:
+        return False
     way = add_way(tx, operation) if operation.kind == "aggregate_add_host" else remove_way(tx, operation)
     operation.options = {**operation.options, **way}
     operation.active_aggregate = aggregate_id

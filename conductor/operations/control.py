@@ -19,7 +19,7 @@ _PAST_RETURN = frozenset({"pool_join", "pool_eject", "pool_init"})
 def actions(operation: Operation) -> list[str]:
     """Return what may be asked of the operation in its present state."""
     events = states.events_of(_Op(operation.state))
-    return [action for action in ACTIONS if action in events]
+    return [action for action in ACTIONS if action in events and (action != "retry" or operation.attention)]
 
 
 def cancel(tx: Transaction, operation_id: str, user: str) -> Operation:
@@ -79,10 +79,12 @@ def abandon(tx: Transaction, operation_id: str, reason: str, user: str) -> Opera
     operation.error = {"code": "abandoned", "message": f"Abandoned by {user}: {reason}", "details": {}}
     host = hosts.find(tx.session, operation.host) if operation.host else None
     move_on(tx, operation, "abandon", by=user, reason=reason)
-    if host is not None and operation.kind.startswith(("maintenance", "host_")):
-        host.wanted = "maintenance" if operation.kind.startswith("maintenance") else "disabled"
-        host.owner, host.quarantined, host.reason = operation.id, True, reason
     if host is not None:
+        if operation.kind.startswith("maintenance"):
+            host.wanted = "maintenance"
+        elif operation.kind.startswith("host_") and not operation.options.get("drift"):
+            host.wanted = "disabled"
+        host.owner, host.quarantined, host.reason = operation.id, True, reason
         host.epoch += 1
     return operation
 

@@ -16,7 +16,7 @@ def check(tx: Transaction, host: Host, observed_at: float) -> None:
 
     Re-assertion is an order like any other.  ``observed_at`` is when the reading began.
     """
-    if host.wanted == "serving" or not host.enabled:
+    if host.wanted == "serving" or not host.enabled or _is_given_up(tx, host):
         return
     active = operations.active_on(tx.session, host.name)
     if active is None:
@@ -27,6 +27,12 @@ def check(tx: Transaction, host: Host, observed_at: float) -> None:
             tx.note(active, "drift", f"Host {host.name} was enabled behind our back; it is disabled again")
             create(tx, active, NewTask("host_disable"))
             advance(tx, active)
+
+
+def _is_given_up(tx: Transaction, host: Host) -> bool:
+    """Return whether a person has abandoned the re-assertion: from then on it is theirs to say what happens."""
+    owner = operations.find(tx.session, host.owner) if host.quarantined else None
+    return owner is not None and bool(owner.options.get("drift"))
 
 
 def _begin(tx: Transaction, host: Host) -> None:

@@ -18,10 +18,14 @@ def finish(tx: Transaction, operation: Operation) -> Operation | None:
     if host is None:
         return None
     match operation.kind, state:
-        case ("maintenance_start", _Op.CANCELLED) | ("maintenance_stop" | "host_enable", _Op.SUCCEEDED):
+        case ("maintenance_start" | "maintenance_stop", _Op.CANCELLED):
             give_back(host)
-        case ("maintenance_stop", _Op.CANCELLED):
+        case ("maintenance_stop" | "host_enable", _Op.SUCCEEDED):
             give_back(host)
+        case ("maintenance_start", _Op.FAILED) if not _was_disabled(tx, operation):
+            # The hypervisor refused to take it out of service: it serves as it did before.
+            host.wanted = operation.options.get("wanted_before", "serving")
+            host.owner = None if host.wanted == "serving" else host.owner
         case ("maintenance_stop" | "host_enable", _Op.FAILED | _Op.CANCELLED):
             # It could not be brought back: it stays out of service, and this operation says why.
             host.wanted = operation.options.get("wanted_before", "maintenance")
@@ -31,6 +35,11 @@ def finish(tx: Transaction, operation: Operation) -> Operation | None:
         case _:
             pass
     return None
+
+
+def _was_disabled(tx: Transaction, operation: Operation) -> bool:
+    return any(task.kind == "host_disable" and task.state == states.Task.DONE
+               for task in operations.tasks(tx.session, operation.id))
 
 
 def give_back(host: Host) -> None:
@@ -53,6 +62,8 @@ def _finish_membership(tx: Transaction, operation: Operation, host: Host | None,
         if operation.options.get("way") == "eject" and state is _Op.SUCCEEDED and host is not None:
             # What comes back from an ejection is a fresh host, which nobody has taken out of service.
             give_back(host)
-    if not any(place.state in ("member", "leaving") for place in places):
+    tx.session.flush()
+    if not any(place.state in ("member", "leaving") for place in places) and not operations.holder_of(
+            tx.session, aggregate.id):
         aggregate.pool = None
     tx.session.flush()

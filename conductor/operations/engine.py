@@ -107,9 +107,10 @@ class Engine:
 
         try:
             transaction, result = self._database.run(attempt)
-        except errors.Unavailable:
-            # Nobody could be heard meanwhile; the silence of agents counts from anew.
-            self.receiving_since = self.clock.now()
+        except errors.Unavailable as exc:
+            if exc.code == "database_unavailable":
+                # Nobody could be heard meanwhile; the silence of agents counts from anew.
+                self.receiving_since = self.clock.now()
             raise
         if transaction.changed:
             self.wake()

@@ -44,6 +44,9 @@ def judge(kind: str, args: dict[str, Any], report: Report) -> Verdict:
     if kind == "pool_join" and readings.get("on_master") and readings.get("joiner") != "standalone":
         # Past return: it is in the pool's database and does not stand alone any more, so it is awaited.
         return Verdict("no_effect", error, {"past_return": True})
+    if kind == "pool_join" and readings.get("on_master") is None and readings.get("task") is not None:
+        # Begun, and the master could not be read: nobody knows; it has to be looked at again.
+        return Verdict("silence", error)
     if kind == "pool_join":
         return Verdict("refused", error or _no_effect(kind))
     if error is not None and _is_permanent(error):

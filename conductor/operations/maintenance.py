@@ -4,6 +4,7 @@ Pure: a View in, a Decision out.  It never asks the database or the clock, so th
 rows lead to the same step in any conductor, also after a restart.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from conductor import states
@@ -29,16 +30,14 @@ def drain(view: View, limits: Limits) -> Decision:
         return Decision(event="task_failed", error=failure(disable))
     if disable.state is not _Task.DONE:
         return Decision(send=_ready(view, disable))
-    rescue = _rescue(view)
+    decision, rescue, lost = _moves(view, limits), _rescue(view), _not_covered(view)
     if rescue is not None:
-        return rescue
-    lost = _not_covered(view)
-    decision = _moves(view, limits)
-    if lost:
+        return replace(rescue, send=decision.send)
+    if lost or (view.retried and view.options.get("left")):
         return _not_true_any_more(view, decision, lost)
-    if any(task.is_open for task in view.of("vm_migrate") + view.of("vm_start")):
-        return decision
-    return _verify(view)
+    if not any(task.is_open for task in view.of("vm_migrate") + view.of("vm_start")):
+        decision = _verify(view)
+    return replace(decision, attention=_slow()) if view.is_slow and decision.attention is None else decision
 
 
 def restore(view: View, limits: Limits) -> Decision:
@@ -56,17 +55,19 @@ def restore(view: View, limits: Limits) -> Decision:
         return Decision(event="task_failed", error=failure(enable))
     if enable.state is not _Task.DONE:
         return Decision(send=_ready(view, enable))
-    rescue = _rescue(view)
+    decision, rescue = _moves(view, limits), _rescue(view)
     if rescue is not None:
-        return rescue
+        return replace(rescue, send=decision.send)
     if any(task.is_open for task in view.of("vm_migrate") + view.of("vm_start")):
-        return _moves(view, limits)
+        return decision
     stranded = [_blocker(task) for task in view.of("vm_migrate") if task.state is _Task.FAILED]
     return Decision(event="verified", result={"not_home": [*view.options.get("left", []), *stranded]})
 
 
 def single(view: View, kind: str) -> Decision:
     """Decide for host_disable and host_enable: one task of ``kind``."""
+    if view.state is _Op.CANCELLING and kind == "host_disable" and _has_begun(view) and not view.options.get("drift"):
+        return _give_back(view)
     if view.state in (_Op.CANCELLING, _Op.FAILING):
         return _let_go(view)
     if view.state is not _Op.RUNNING:
@@ -95,7 +96,7 @@ def _moves(view: View, limits: Limits) -> Decision:
     send: list[str] = []
     for plan in dict.fromkeys(task.shown["plan"] for task in waiting):
         of_plan = [task for task in view.of("vm_migrate") if task.shown["plan"] == plan]
-        done = {int(task.shown["position"]) for task in of_plan if task.state is _Task.DONE}
+        done = {int(task.shown["position"]) for task in of_plan if task.state is _Task.DONE or _has_lost_power(task)}
         moves = {move.position: (task, move) for task in of_plan if task in waiting
                  for move in [Move.from_json(task.shown)]}
         for chosen in startable([move for _, move in moves.values()], in_flight, limits, done):
@@ -112,11 +113,13 @@ def _rescue(view: View) -> Decision | None:
     its record says Halted: starting it there heals the record, starting it elsewhere would
     make two of it.  So it is only ever started on the move's destination, once that is back.
     """
-    started = {task.args["vm"] for task in view.of("vm_start")}
+    started = {task.args["vm"]: task for task in view.of("vm_start")}
     for task in view.of("vm_migrate"):
-        if task.state is not _Task.FAILED or (task.error or {}).get("code") != "vm_lost_power":
+        if not _has_lost_power(task):
             continue
-        if task.args["vm"] in started:
+        start = started.get(task.args["vm"])
+        # Asked to try again, it is ordered again: what a person did meanwhile is then observed.
+        if start is not None and not (start.state is _Task.FAILED and view.retried):
             continue
         if task.args["destination"] not in view.usable_hosts:
             return Decision(attention=Attention(
@@ -125,11 +128,11 @@ def _rescue(view: View) -> Decision | None:
                 {"vm": task.args["vm"]}))
         return Decision(create=(NewTask("vm_start", {"vm": task.args["vm"], "destination": task.args["destination"]},
                                         {"vm_name": task.shown.get("vm_name")}),))
-    failed = [task for task in view.of("vm_start") if task.state is _Task.FAILED]
-    if failed and not view.retried:
+    failed = [task for task in started.values() if task.state is _Task.FAILED]
+    if failed:
         return Decision(attention=Attention("vm_halted", f"{failed[0].shown.get('vm_name')} lost power in its move and "
                                             "could not be started again; start it by hand, then retry",
-                                            {"vm": failed[0].args["vm"]}), keep_attention=True)
+                                            {"vm": failed[0].args["vm"]}))
     return None
 
 
@@ -137,16 +140,14 @@ def _not_covered(view: View) -> list[dict[str, Any]]:
     """Return what the plan does not cover any more: VMs whose move failed, and VMs that were found on the host."""
     latest: dict[str, TaskView] = {task.args["vm"]: task for task in view.of("vm_migrate")}
     lost = [_blocker(task) for task in latest.values()
-            if task.state is _Task.FAILED and not task.shown.get("resolved")
-            and (task.error or {}).get("code") != "vm_lost_power"]
-    named = {blocker["vm"] for blocker in lost}
+            if task.state in (_Task.FAILED, _Task.SKIPPED) and not task.shown.get("resolved")
+            and not _has_lost_power(task)]
     observe = view.latest("observe")
-    left_behind = {blocker["vm"] for blocker in view.options.get("left", [])}
+    named = {blocker["vm"] for blocker in [*lost, *view.options.get("left", [])]}
     if observe is not None and observe.state is _Task.PENDING and observe.readings.get("times"):
         for vm in observe.readings["times"][-1].get("resident", []):
             if vm not in named and not (vm in latest and latest[vm].is_open):
-                code = "left_behind" if vm in left_behind else "not_in_plan"
-                lost.append({"code": code, "vm": vm, "vm_name": vm, "host": None, "help": "",
+                lost.append({"code": "not_in_plan", "vm": vm, "vm_name": vm, "host": None, "help": "",
                              "message": f"VM {vm} is on the host and no move of the plan takes it away"})
     return lost
 
@@ -163,22 +164,36 @@ def _not_true_any_more(view: View, decision: Decision, lost: list[dict[str, Any]
 
 def _verify(view: View) -> Decision:
     """Have the emptiness of the host read; whoever reads it reads twice."""
+    if view.arriving:
+        # Another operation's move to this host was claimed before the host was taken: it is not empty yet.
+        return Decision()
     observe = view.latest("observe")
     if observe is None or observe.state in (_Task.FAILED, _Task.SKIPPED):
         return Decision(create=(NewTask("observe"),))
     if observe.state is _Task.DONE:
         return Decision(event="verified")
-    return Decision(send=_ready(view, observe))
+    return Decision(send=_ready(view, observe), attention=_left_behind(view))
+
+
+def _left_behind(view: View) -> Attention | None:
+    left = view.options.get("left", [])
+    if not left:
+        return None
+    return Attention("left_behind", "VMs that can't be moved keep the host from being empty: "
+                     + "; ".join(blocker["message"] for blocker in left[:5])
+                     + ". Clear what holds them and retry, or shut them down", {"blockers": left})
+
+
+def _slow() -> Attention:
+    return Attention("slow", "It takes more than twice as long as planned")
 
 
 def _give_back(view: View) -> Decision:
     """After a cancel: await what is in flight, then put the host back into service; moved VMs stay."""
     enable = view.latest("host_enable")
-    unclaimed = tuple(task for task in withdrawable(view) if enable is None or task != enable.id)
-    if unclaimed:
-        return Decision(withdraw=unclaimed)
-    if any(task.is_claimed for task in view.tasks if task is not enable):
-        return Decision()
+    first = _wind_up(view, enable)
+    if first is not None:
+        return first
     if enable is None or (enable.state is _Task.FAILED and view.retried):
         return Decision(create=(NewTask("host_enable"),))
     if enable.state is _Task.FAILED:
@@ -191,16 +206,36 @@ def _give_back(view: View) -> Decision:
 
 def _let_go(view: View) -> Decision:
     """After a failure: await what is in flight and leave the host as it is."""
-    unclaimed = withdrawable(view)
+    return _wind_up(view, None) or Decision(event="settled")
+
+
+def _wind_up(view: View, keep: TaskView | None) -> Decision | None:
+    """Withdraw what nobody claimed, await what is in flight, start what lost power in it; None when that is done."""
+    kept = {task.id for task in (keep, *view.of("vm_start")) if task is not None}
+    unclaimed = tuple(task for task in withdrawable(view) if task not in kept)
     if unclaimed:
         return Decision(withdraw=unclaimed)
-    if any(task.is_claimed for task in view.tasks):
+    if any(task.is_claimed for task in view.tasks if task is not keep):
         return Decision()
-    return Decision(event="settled")
+    starting = [task for task in view.of("vm_start") if task.is_open]
+    if starting:
+        return Decision(send=tuple(task.id for task in starting if ready(task, view.now)))
+    return _rescue(view)
+
+
+def _has_begun(view: View) -> bool:
+    """Return whether a task of the operation may have had an effect."""
+    return any(task.state not in (_Task.PENDING, _Task.SENT, _Task.SKIPPED) for task in view.tasks)
+
+
+def _has_lost_power(move: TaskView) -> bool:
+    return move.state is _Task.FAILED and (move.error or {}).get("code") == "vm_lost_power"
 
 
 def _blocker(task: TaskView) -> dict[str, Any]:
     error = task.error or {}
+    if task.state is _Task.SKIPPED:
+        error = {"code": "destination_taken", "message": "that host is being taken out of service"}
     return {"code": error.get("code", "move_failed"), "vm": task.args["vm"], "vm_name": task.shown.get("vm_name"),
             "host": task.args["destination"], "help": "",
             "message": f"{task.shown.get('vm_name')} could not be moved to {task.shown.get('destination_name')}: "

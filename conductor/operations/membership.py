@@ -17,6 +17,10 @@ def add(view: View, join_limit_s: float) -> Decision:
     if view.state is not _Op.RUNNING:
         return Decision()
     if view.options["way"] == "join":
+        synced = view.latest("sync_database")
+        if synced is not None and synced.state is _Task.FAILED:
+            # The host is in the pool all the same; xapi writes its database to all members by itself later.
+            return Decision(event="verified", result={"warnings": [failure(synced)]})
         return _in_turn(view, [
             NewTask("pool_join", {"master_uuid": view.options["master_uuid"],
                                   "master_address": view.options["master_address"]}, limit_s=join_limit_s),

@@ -10,7 +10,7 @@ from common.messages import Claim, Order, Report
 from conductor import states
 from conductor.db import hosts, operations
 from conductor.db.models import ClaimRecord, Host, Operation, Task
-from conductor.operations.advance import advance, choose_executor, resend_after
+from conductor.operations.advance import MOVING, advance, choose_executor, resend_after, silent_at
 from conductor.operations.engine import Transaction
 from conductor.operations.judge import Verdict, judge
 
@@ -26,7 +26,7 @@ def claim(tx: Transaction, executor: str, incarnation: str, task_id: str, attemp
     task = operations.find_task(tx.session, task_id)
     if task is None or task.executor != executor or task.attempt != attempt or task.state in states.TERMINAL_TASK:
         return Claim("stale")
-    if task.state == _Task.PENDING:
+    if task.state == _Task.PENDING or (task.state == _Task.UNKNOWN and (task.not_before or 0.0) > tx.now):
         return Claim("not_yet")
     operation = operations.get(tx.session, task.operation_id)
     if task.state == _Task.EXECUTING and task.incarnation != incarnation:
@@ -92,14 +92,16 @@ def _settle(tx: Transaction, operation: Operation, task: Task, verdict: Verdict)
                                        "message": f"{task.attempt} attempts had no effect"}
     tx.apply(task, event, operation, error=verdict.error, **(verdict.detail or {}))
     if event == "no_effect":
+        # Each further attempt waits twice as long, so that what stays as it is does not fill the timeline.
+        task.not_before = tx.now + min(settings.retry_pause_s * 2 ** min(task.attempt - 1, 10),
+                                       settings.refused_replan_s)
         task.attempt += 1
         task.sends = 0
-        task.not_before = tx.now + settings.retry_pause_s
         task.incarnation = task.claimed_at = task.heard_at = None
-    elif event == "floating":
-        task.not_before = tx.now + task.limit_s
-    elif event == "silence":
-        task.not_before = tx.now + settings.retry_pause_s
+    elif event in ("floating", "silence"):
+        # Its claimant has ended: what it says again is not news, and whoever acts next has to claim first.
+        task.incarnation = None
+        task.not_before = tx.now + (task.limit_s if event == "floating" else settings.retry_pause_s)
     elif event == "effect":
         task.progress = 1.0
 
@@ -111,6 +113,7 @@ def _observe_host(tx: Transaction, task: Task, readings: dict[str, Any]) -> None
         if moved is not None:
             moved.pool, moved.observed_at = (task.pool if task.kind == "pool_join" else None), tx.now
             moved.enabled = moved.live = task.kind == "pool_join" or None
+            moved.role = "slave" if task.kind == "pool_join" else "unreachable"
     if task.kind not in ("host_disable", "host_enable", "observe"):
         return
     read = (readings.get("times") or [{}])[-1] if task.kind == "observe" else readings
@@ -120,11 +123,13 @@ def _observe_host(tx: Transaction, task: Task, readings: dict[str, Any]) -> None
 
 
 def _let_others_move(tx: Transaction, operation: Operation) -> None:
-    """Give the freed slot to another operation's move in the same pool, if one waits."""
-    waiting = {move.operation_id for move in operations.open_moves(tx.session, operation.pool or "")
-               if move.state == _Task.PENDING and move.operation_id != operation.id}
-    for operation_id in sorted(waiting):
-        advance(tx, operations.get(tx.session, operation_id))
+    """Give the freed slot to another operation's move in the same pool, the oldest operation first.
+
+    A drain that only waits for this move's arrival goes on as well.
+    """
+    for other in operations.active_in_pool(tx.session, operation.pool or "", MOVING):
+        if other.id != operation.id:
+            advance(tx, other)
 
 
 def hear(tx: Transaction, host: Host, running: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
@@ -158,15 +163,12 @@ def hear(tx: Transaction, host: Host, running: list[dict[str, Any]]) -> tuple[li
 
 def silence(tx: Transaction, operation: Operation) -> None:
     """Apply what the passing of time means to the operation's tasks."""
-    settings = tx.settings
     for task in operations.tasks(tx.session, operation.id):
         if task.state == _Task.SENT and tx.now - (task.sent_at or 0.0) >= resend_after(tx, task):
             tx.apply(task, "silence", operation)
-        elif task.state == _Task.EXECUTING:
-            heard = max(task.heard_at or 0.0, tx.receiving_since + 2 * settings.sync_interval_s)
-            if tx.now - heard >= settings.silence_s:
-                tx.apply(task, "silence", operation)
-                task.not_before = tx.now
+        elif task.state == _Task.EXECUTING and tx.now >= silent_at(tx, task):
+            tx.apply(task, "silence", operation)
+            task.not_before = tx.now
         if task.state == _Task.UNKNOWN and (task.not_before or 0.0) <= tx.now:
             _offer(tx, task)
 

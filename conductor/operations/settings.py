@@ -17,6 +17,8 @@ class Settings:
     eject_limit_s: float = 1800.0
     migration_limit_s: float = 240.0
     short_limit_s: float = 120.0
+    begin_limit_s: float = 600.0
+    slow_at_least_s: float = 60.0
     observe_apart_s: float = 2.0
     retry_pause_s: float = 2.0
     refused_replan_s: float = 30.0

@@ -1,6 +1,6 @@
 """From rows to the planner's snapshot: the pool's last report, corrected by what was observed since."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 from sqlalchemy.orm import Session
@@ -15,8 +15,11 @@ from conductor.plan import model
 _TAKING = ("maintenance_start", "aggregate_remove_host", "host_disable")
 
 
-def of_pool(session: Session, pool_uuid: str | None, now: float, oldest_s: float) -> model.Snapshot:
+def of_pool(session: Session, pool_uuid: str | None, now: float, oldest_s: float,
+            without: Collection[str] = ()) -> model.Snapshot:
     """Return the snapshot of a pool whose report is at most ``oldest_s`` old.
+
+    The moves with the ids ``without`` are taken as if they were never planned.
 
     Raises Unavailable when there is none: no plan is made on what was not observed.
     """
@@ -27,9 +30,8 @@ def of_pool(session: Session, pool_uuid: str | None, now: float, oldest_s: float
     if pool.frozen:
         raise errors.Unavailable(f"The pool is frozen: {pool.frozen}", code="pool_frozen", pool=pool_uuid)
     report = PoolReport.from_wire(pool.report)
-    moves = operations.open_moves(session, pool.uuid)
-    done = operations.moves_done_since(session, pool.uuid, pool.report_at)
-    vms = _vms(report, done)
+    moves = [task for task in operations.open_moves(session, pool.uuid) if task.id not in without]
+    vms = _vms(report, moved_since_report(session, pool))
     return model.Snapshot(
         pool=pool.uuid, master=report.master, hosts=_hosts(session, pool, report), vms=vms,
         pending=tuple(model.Pending(m.args["vm"], m.args["source"], m.args["destination"]) for m in moves),
@@ -67,9 +69,14 @@ def _latest_enabled(row: Host | None, seen: HostReport, pool: Pool) -> bool:
     return seen.enabled
 
 
-def _vms(report: PoolReport, done: Sequence[Task]) -> tuple[model.Vm, ...]:
+def moved_since_report(session: Session, pool: Pool) -> dict[str, str]:
+    """Return the hosts at which VMs were observed to arrive since the pool's last report, by VM."""
+    done = operations.moves_done_since(session, pool.uuid, pool.report_at or 0.0)
+    return {task.args["vm"]: task.args["destination"] for task in done if _arrived(task)}
+
+
+def _vms(report: PoolReport, moved: dict[str, str]) -> tuple[model.Vm, ...]:
     """Return the VMs, those that moved since the report where they were observed to be."""
-    moved = {task.args["vm"]: task.args["destination"] for task in done if _arrived(task)}
     vms = [_vm(VmReport.from_wire(wire)) for wire in report.vms]
     return tuple(replace(vm, resident_on=moved[vm.uuid], scheduled_on=None, operations=()) if vm.uuid in moved else vm
                  for vm in vms)

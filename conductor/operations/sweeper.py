@@ -18,6 +18,8 @@ LOG = logging.getLogger(__name__)
 
 #: a conductor that changes nothing itself looks at least so often, for what others' clocks missed
 _LONGEST_PAUSE_S = 5.0
+#: an operation whose step raised an error of our own is looked at again after this long
+_SET_ASIDE_S = 30.0
 
 
 def sweep(tx: Transaction, operation_id: str) -> None:
@@ -28,6 +30,13 @@ def sweep(tx: Transaction, operation_id: str) -> None:
     silence(tx, operation)
     tx.session.flush()
     advance(tx, operation)
+
+
+def set_aside(tx: Transaction, operation_id: str) -> None:
+    """Leave an operation alone for a while."""
+    operation = operations.get(tx.session, operation_id)
+    if operation.state not in states.TERMINAL_OPERATION:
+        operation.wake_at = tx.now + _SET_ASIDE_S
 
 
 class Sweeper:
@@ -52,9 +61,20 @@ class Sweeper:
         """Sweep what is due; return seconds until the next operation is."""
         now = self._engine.clock.now()
         for operation_id in self._engine.read(lambda session: operations.due(session, now)):
-            self._engine.run(lambda tx, one=operation_id: sweep(tx, one))  # type: ignore[misc]
+            self._look_at(operation_id)
         wake = self._engine.read(operations.next_wake)
         return _LONGEST_PAUSE_S if wake is None else max(wake - self._engine.clock.now(), 0.0)
+
+    def _look_at(self, operation_id: str) -> None:
+        """Sweep one operation; one that can't be advanced is set aside, so that it stops no other."""
+        try:
+            self._engine.run(lambda tx: sweep(tx, operation_id))
+        except errors.Unavailable:
+            raise
+        except Exception:
+            # The outermost frame of this operation's work: a defect in one must not hold up all others.
+            LOG.exception("Operation %s can't be advanced; it is looked at again in %s s", operation_id, _SET_ASIDE_S)
+            self._engine.run(lambda tx: set_aside(tx, operation_id))
 
     def _run(self) -> None:
         while not self._stopping.is_set():

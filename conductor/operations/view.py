@@ -49,6 +49,10 @@ class View:
     #: a person asked to try again
     retried: bool = False
     replans_left: int = 0
+    #: moves of other operations to this host that have not ended
+    arriving: int = 0
+    #: it takes more than twice as long as planned
+    is_slow: bool = False
 
     def latest(self, kind: str) -> TaskView | None:
         """Return the last task of that kind, or None."""
@@ -95,7 +99,6 @@ class Decision:
     result: dict[str, Any] | None = None     #: stored with an ending operation
     attention: Attention | None = None
     replan: bool = False                     #: make a new plan for what is left
-    keep_attention: bool = False             #: the last attention still holds
 
 
 def failure(task: TaskView) -> dict[str, Any]:
