@@ -55,8 +55,8 @@ def test_a_slot_is_free_from_an_end_to_the_first_start_that_no_earlier_end_accou
 
 
 def test_the_planners_pool_is_filled_as_it_says_and_the_same_each_time() -> None:
-    pool = pool_of(8, 10)
-    assert pool == pool_of(8, 10)
-    assert len(pool.vms) == 80
+    pool = pool_of(16, 30)
+    assert pool == pool_of(16, 30)
+    assert len(pool.vms) == 480
     taken = sum(vm.memory_dynamic_min_bytes for vm in pool.vms) / sum(host.memory_total_bytes for host in pool.hosts)
     assert 0.6 < taken < 0.72
