@@ -5,9 +5,10 @@ Everything it remembers is in the state folder; started again on it, it goes on.
 """
 
 import argparse
+import fcntl
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import agent.build
 import conductor.build
@@ -44,6 +45,7 @@ class AllInOne:
 
     def __init__(self, args: argparse.Namespace) -> None:
         args.state_dir.mkdir(parents=True, exist_ok=True)
+        self._lock = _hold(args.state_dir)
         spec = load_spec(args.world) if args.world else default_spec(args.hosts, args.vms, args.seed)
         self.simulator = Simulator(spec, speed=args.speed, seed=args.seed,
                                    state_path=args.state_dir / "simulator.json")
@@ -79,6 +81,17 @@ class AllInOne:
             one.stop()
         self._conductor.stop()
         self.simulator.stop()
+        self._lock.close()
+
+
+def _hold(folder: Path) -> TextIO:
+    """Keep the folder for this process; its end, however it comes, frees it.  Raises Unavailable."""
+    lock = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise errors.Unavailable(f"Another corral-allinone runs on the folder {folder}", code="folder_in_use") from exc
+    return lock
 
 
 def main(argv: list[str] | None = None) -> int:
