@@ -7,6 +7,7 @@ Everything it remembers is in the state folder; started again on it, it goes on.
 import argparse
 import fcntl
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -77,8 +78,8 @@ class AllInOne:
     def stop(self) -> None:
         """Close the door, then stop the others; what is under way is found again at the next start."""
         self.api.stop()
-        for one in self._agents:
-            one.stop()
+        with ThreadPoolExecutor(max(1, len(self._agents))) as together:
+            list(together.map(lambda one: one.stop(), self._agents))
         self._conductor.stop()
         self.simulator.stop()
         self._lock.close()
