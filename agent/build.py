@@ -39,6 +39,7 @@ class AgentSettings:
     login_hold_s: float = 10.0             #: pause after a refused login
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 60.0
+    watch_timeout_s: float = 10.0          #: as before, for the heartbeat's own questions
     call_timeout_s: float = 20.0           #: for an answer of the conductors
 
 
@@ -96,7 +97,8 @@ def _access(settings: AgentSettings) -> Access:
     return Access(url=settings.url, username=settings.username, password=settings.password,
                   pool_username=settings.pool_username, pool_password=settings.pool_password,
                   ca_file=settings.ca_file, verify=settings.verify, connect_s=settings.connect_timeout_s,
-                  read_s=settings.read_timeout_s, hold_s=settings.login_hold_s)
+                  read_s=settings.read_timeout_s, hold_s=settings.login_hold_s,
+                  watch_s=settings.watch_timeout_s)
 
 
 def incarnation_of(clock: Clock, token: Callable[[], str]) -> str:

@@ -64,6 +64,7 @@ class Attempt:
     progress: float = 0.0
     order: Order | None = None
     driver: PoolSession | None = None
+    machine: Machine | None = None
     claimed_at: float = 0.0
     claimed_session: str | None = None
     fenced: list[str] = field(default_factory=list)
@@ -140,6 +141,8 @@ class Worker:
         except Withdrawn as exc:
             LOG.info("Attempt %s of task %s ends: %s", entry.attempt, entry.task, exc.message)
         finally:
+            if entry.machine is not None:
+                entry.machine.release()
             self._leave(entry)
             self._hypervisor.know(entry.task, {})
             with self._lock:
@@ -157,7 +160,7 @@ class Worker:
                     if machine is not None and entry.driver is not None:
                         machine.resume(entry.driver)
                 if machine is None:
-                    machine = self._machine(entry)
+                    machine = entry.machine = self._machine(entry)
                 settled = self._go_on(entry, machine)
                 failures = 0
                 if settled is not None:

@@ -93,6 +93,9 @@ class Machine:
         for work in {work.id: work for work in (*self._found, *([self.work] if self.work else ()))}.values():
             self.driver.forget(work)
 
+    def release(self) -> None:
+        """Let go of what this machine itself opened.  Never raises; idempotent."""
+
     def readings(self) -> dict[str, Any]:
         """Return what has been read last."""
         return {}

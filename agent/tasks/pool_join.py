@@ -125,6 +125,10 @@ class PoolJoin(Machine):
             if not self.acted:
                 raise
 
+    def release(self) -> None:
+        """End the session with the master."""
+        self._leave_master()
+
     def _leave_master(self) -> None:
         if self._master is not None:
             self._master.close()

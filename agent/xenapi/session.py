@@ -39,6 +39,7 @@ class Access:
     connect_s: float = 5.0
     read_s: float = 60.0
     hold_s: float = HOLD_S
+    watch_s: float = 10.0              #: for an answer to the heartbeat's questions, which must not be late
 
     @property
     def own(self) -> tuple[str, str]:
@@ -64,6 +65,7 @@ class XenHypervisor:
         self._limits = Limits(
             access.connect_s, access.read_s, tls_context(access.ca_file, access.verify) if secure else None
         )
+        self._quick = replace(self._limits, read_s=min(access.read_s, access.watch_s))
         self._lock = threading.Lock()
         self._locating = threading.Lock()
         self._known: dict[str, dict[str, str]] = {}
@@ -92,14 +94,14 @@ class XenHypervisor:
         return urlunsplit((parts.scheme, f"{host}:{parts.port}" if parts.port else host, parts.path, "", ""))
 
     # logging in
-    def _login(self, url: str, as_pool: bool) -> Link:
+    def _login(self, url: str, as_pool: bool, limits: Limits) -> Link:
         """Return a link with a new session at ``url``, trying each pair of credentials once."""
         with self._lock:
             until, refusal = self._held.get(url, (0.0, errors.Forbidden()))
         if self._clock.monotonic() < until:
             raise refusal
         pairs = [self._access.pool, self._access.own] if as_pool else [self._access.own, self._access.pool]
-        link = Link(url, self._limits)
+        link = Link(url, limits)
         for user, password in dict.fromkeys(pairs):
             try:
                 link.login(user, password, self._originator)
@@ -123,10 +125,10 @@ class XenHypervisor:
             self._held[url] = (self._clock.monotonic() + self._access.hold_s, refusal)
         raise refusal
 
-    def _enter(self) -> tuple[Link, str | None]:
+    def _enter(self, limits: Limits) -> tuple[Link, str | None]:
         """Return a link to the own host, or to its master with the master's address."""
         try:
-            return self._login(self._access.url, as_pool=self._role != "standalone"), None
+            return self._login(self._access.url, self._role != "standalone", limits), None
         except errors.HostIsSlave as exc:
             address = str(exc.details["params"][0])
         except errors.Unavailable:
@@ -136,9 +138,9 @@ class XenHypervisor:
             if master is None or not self._is_known(master):
                 raise
             address = master
-        return self._login_master(address)
+        return self._login_master(address, limits)
 
-    def _login_master(self, address: str, named: bool = False) -> tuple[Link, str]:
+    def _login_master(self, address: str, limits: Limits, named: bool = False) -> tuple[Link, str]:
         for _ in range(2):
             if not named and not self._is_known(address):
                 raise errors.HostIsSlave(
@@ -148,7 +150,7 @@ class XenHypervisor:
                     address=address,
                 )
             try:
-                link = self._login(self._url_of(address), as_pool=True)
+                link = self._login(self._url_of(address), True, limits)
             except errors.HostIsSlave as exc:
                 address, named = str(exc.details["params"][0]), False
                 continue
@@ -159,7 +161,7 @@ class XenHypervisor:
 
     def open(self, pool: str | None = None) -> PoolSession:
         """Log in at the own host or its master; with ``pool``, at whichever known address answers for it."""
-        link, master = self._enter()
+        link, master = self._enter(self._limits)
         session = XenPool(link, master is None, self._access.pool)
         if pool is None or session.pool_uuid() == pool:
             return session
@@ -182,12 +184,12 @@ class XenHypervisor:
 
     def open_pool(self, address: str) -> PoolSession:
         """Log in at the master ``address`` with the pool's credentials."""
-        link, _ = self._login_master(address, named=True)
+        link, _ = self._login_master(address, self._limits, named=True)
         return XenPool(link, False, self._access.pool)
 
     def observe(self) -> Observer:
         """Begin to observe the pool."""
-        link, _ = self._enter()
+        link, _ = self._enter(self._limits)
         return PoolMirror(link)
 
     # where am I
@@ -219,7 +221,7 @@ class XenHypervisor:
             except (errors.SessionLost, errors.HostIsSlave):
                 # Its session or role is another now; only a new login can tell.
                 self._leave()
-        link, master = self._enter()
+        link, master = self._enter(self._quick)
         self._watch = link
         return self._identity(link, master)
 
@@ -229,7 +231,7 @@ class XenHypervisor:
         if self._here.role != "slave":
             hosts = link.read("host.get_all")
             return replace(self._here, role="standalone" if len(hosts) == 1 else "master")
-        own = Link(self._access.url, self._limits, link.session)
+        own = Link(self._access.url, self._quick, link.session)
         try:
             own.read("host.get_all")
         except errors.HostIsSlave as exc:

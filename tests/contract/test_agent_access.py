@@ -71,7 +71,7 @@ def test_a_hypervisor_that_is_away_is_told_as_trouble(simulator: Simulator) -> N
 
 def test_a_host_that_never_answers_is_given_up_in_time(simulator: Simulator) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        away = hypervisor(simulator, "h1", url=f"http://127.0.0.1:{silent.getsockname()[1]}", read_s=0.3)
+        away = hypervisor(simulator, "h1", url=f"http://127.0.0.1:{silent.getsockname()[1]}", watch_s=0.3)
         began = time.monotonic()
         assert away.locate().role == "unreachable"
         assert time.monotonic() - began < 3
