@@ -21,4 +21,4 @@ class EnableTls(Machine):
 
     def readings(self) -> dict[str, Any]:
         """Return whether the pool verifies TLS."""
-        return {} if self._verified is None else {"tls_verification": self._verified}
+        return {} if self._verified is None else {"enabled": self._verified}

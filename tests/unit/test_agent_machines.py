@@ -112,7 +112,7 @@ def test_a_pool_is_not_named_by_a_slave() -> None:
 def test_database_tls_and_dead_records_are_seen_to() -> None:
     world = World()
     assert settled(world, "sync_database").readings == {"synced": True}
-    assert settled(world, "enable_tls").readings == {"tls_verification": True}
+    assert settled(world, "enable_tls").readings == {"enabled": True}
     assert settled(world, "host_destroy", host="h3").readings == {"on_master": False}
     assert settled(world, "host_destroy", host="h3").readings == {"on_master": False}
     assert world.calls.count("destroy_host") == 1 and world.calls.count("enable_tls") == 1
