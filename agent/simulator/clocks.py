@@ -6,11 +6,14 @@ from agent.simulator.call import Clock
 
 
 class WallClock:
-    """The real time, for a simulator of its own."""
+    """The real time, for a simulator of its own; it does not jump when the machine's clock is set."""
+
+    def __init__(self) -> None:
+        self._offset = time.time() - time.monotonic()
 
     def now(self) -> float:
         """Return seconds since 1970."""
-        return time.time()
+        return self._offset + time.monotonic()
 
 
 class ScaledClock:

@@ -235,6 +235,29 @@ def test_storage_that_a_host_cannot_reach_and_a_network_it_is_not_on_refuse_the_
     assert client("VM.assert_can_boot_here", ref_of(client, "VM", "inside"), target) is None
 
 
+def test_a_host_that_is_not_on_the_guests_network_is_named_with_it() -> None:
+    spec = WorldSpec((HostSpec("h1"), HostSpec("h2", nics=("eth0",))), (PoolSpec(("h1", "h2")),),
+                     networks=(NetworkSpec("wide", "h1", "eth1"),), vms=(guest(networks=("wide",)),))
+    world, clock = direct_world(spec)
+    client = DirectClient(world, clock, "127.1.0.1").login()
+    vm, network = ref_of(client, "VM", "a"), ref_of(client, "network", "wide")
+    assert failure_of(client, "VM.pool_migrate", vm, ref_of(client, "host", "h2"), {}) == [
+        "VM_REQUIRES_NETWORK", vm, network]
+    options = {"network": network}
+    assert failure_of(client, "VM.pool_migrate", vm, ref_of(client, "host", "h1"), options)[0] == "INTERFACE_HAS_NO_IP"
+
+
+def test_a_guest_does_not_move_to_a_processor_of_another_maker_unless_forced() -> None:
+    spec = WorldSpec((HostSpec("h1"), HostSpec("h2", cpu_vendor="AuthenticAMD")), (PoolSpec(("h1", "h2")),),
+                     vms=(guest(),))
+    world, clock = direct_world(spec)
+    client = DirectClient(world, clock, "127.1.0.1").login()
+    vm, target = ref_of(client, "VM", "a"), ref_of(client, "host", "h2")
+    assert failure_of(client, "VM.pool_migrate", vm, target, {})[:3] == ["VM_INCOMPATIBLE_WITH_THIS_HOST", vm, target]
+    client("VM.pool_migrate", vm, target, {"force": "true"})
+    assert client("VM.get_resident_on", vm) == target
+
+
 def test_the_second_of_two_reservations_is_refused_when_the_memory_is_spent() -> None:
     _world, _clock, client = pool(guest(memory=8 * GIB), guest("b", "h3", memory=8 * GIB), hosts=3, memory=16 * GIB)
     target = ref_of(client, "host", "h2")
