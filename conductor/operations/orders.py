@@ -28,6 +28,9 @@ def claim(tx: Transaction, executor: str, incarnation: str, task_id: str, attemp
         return Claim("stale")
     if task.state == _Task.PENDING or (task.state == _Task.UNKNOWN and (task.not_before or 0.0) > tx.now):
         return Claim("not_yet")
+    pool = hosts.find_pool(tx.session, task.pool)
+    if pool is not None and pool.frozen:
+        return Claim("not_yet")
     operation = operations.get(tx.session, task.operation_id)
     if task.state == _Task.EXECUTING and task.incarnation != incarnation:
         tx.apply(task, "silence", operation, why_silent="its agent was replaced")

@@ -102,7 +102,7 @@ def test_the_same_key_gives_the_same_answer_and_another_body_is_refused(world: W
 def test_an_infeasible_request_names_every_blocker_and_stores_nothing(world: World) -> None:
     world.pool.add_vm("huge", "h1", memory=31 * GIB)
     world.pool.vms["v1"].hindrances = [["VM_HAS_VGPU", "it has a virtual GPU"]]
-    for number in range(10):
+    for number in range(24):
         world.pool.add_vm(f"w{number}", f"h{2 + number % 2}")
     world.settle()
     refusal = world.refused("maintenance_start", host="h1")
