@@ -167,6 +167,9 @@ class Inventory:
             return answer
         self._interval_s = answer.interval_s
         self._hypervisor.know("sync", answer.members)
+        if here.host_uuid is None and here.master_address in answer.members.values():
+            # A slave that did not know its master's address, as after each start, has just learned it.
+            self.poke()
         for task in answer.dropped:
             self._worker.drop(task)
         for order in answer.orders:
@@ -273,11 +276,13 @@ class Eyes:
                 self._follow()
                 failures = 0
             except errors.Error as exc:
+                self._close()
+                if self._stopping.is_set():
+                    break
                 LOG.info("The pool can't be observed: %s", exc.message)
                 had_news = self.trouble is None
                 self.trouble = {"code": exc.code, "message": exc.message}
-                self._close()
-                if had_news and not self._stopping.is_set():
+                if had_news:
                     self._on_change()
                 self._stopping.wait(self._pace.after(failures))
                 failures += 1

@@ -112,6 +112,16 @@ def test_changes_of_the_pool_come_early_from_the_observer_and_only_from_it() -> 
         assert all(sync.report is None for sync in at.desk.syncs if sync.host == "h2")
 
 
+def test_a_slave_that_learns_its_masters_address_says_at_once_who_it_is() -> None:
+    with simulated(pooled_spec(), speed=60) as simulator, office(simulator) as at:
+        at.desk.interval_s = 60.0
+        at.desk.members = {"?": addresses(simulator)["h1"]}
+        at.agent("h2")
+        first = at.seen("h2", lambda sync: True)
+        known = at.seen("h2", lambda sync: sync.host_uuid is not None)
+        assert first.role == known.role == "slave" and known.trouble is None and known.pool is not None
+
+
 def test_a_lost_doorbell_only_delays() -> None:
     with simulated(pooled_spec(), speed=60) as simulator, office(simulator) as at:
         order = at.desk.order("sync_database", "h1")
