@@ -36,14 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         pool_file = args.pool_password_file
         settings = AgentSettings(
-            host=args.host,
-            url=args.url,
-            username=args.username,
-            password=args.password_file.read_text().strip(),
-            pool_username=args.pool_username,
-            pool_password=pool_file.read_text().strip() if pool_file else None,
-            ca_file=args.ca_file,
-        )
+            host=args.host, url=args.url, username=args.username, ca_file=args.ca_file,
+            password=args.password_file.read_text().strip(), pool_username=args.pool_username,
+            pool_password=pool_file.read_text().strip() if pool_file else None)
         agent = build(settings, transport=rpc.transport(args.transport_url), clock=SystemClock())
         agent.start()
     except (errors.Error, OSError) as exc:
