@@ -211,7 +211,8 @@ class Inventory:
             self._eyes = Eyes(
                 self._hypervisor,
                 here.pool,
-                self._rhythm.poll_s,
+                # What is reported is as old as the last answer, so a quiet pool has to answer as often as we tell.
+                min(self._rhythm.poll_s, self._interval_s),
                 self._pace,
                 self.poke,
                 name=self._speaker.host,

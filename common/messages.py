@@ -152,6 +152,7 @@ class VmReport(Message):
     operations: list[str] = field(default_factory=list)
     #: [code, message] of what forbids a live migration to any host
     hindrances: list[list[str]] = field(default_factory=list)
+    cpu_features: str = ""                 #: what it booted with; empty: not known
 
 
 @dataclass(frozen=True)

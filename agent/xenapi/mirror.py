@@ -7,11 +7,13 @@ one moment.
 
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from agent.xenapi.link import Link
 from agent.xenapi.report import FIELDS, Tables, pool_report
 from common import errors
+from common.clock import Clock
 from common.messages import PoolReport
 
 #: a stream without news is answered after it; then it is known to live
@@ -21,8 +23,10 @@ LATE_S = 15.0
 class PoolMirror:
     """An Observer over one link."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, clock: Clock) -> None:
         self._link = link
+        self._clock = clock
+        self._read_at = clock.monotonic()
         self._lock = threading.Lock()
         self._tables: Tables = {name: {} for name in FIELDS}
         self._token = ""
@@ -33,6 +37,7 @@ class PoolMirror:
         """Wait for changes and take them in; return whether anything that is reported changed."""
         if self._closing.is_set():
             raise errors.Unavailable("The observation has been ended")
+        asked_at = self._clock.monotonic()
         try:
             answer = self._link.read(
                 "event.from",
@@ -46,6 +51,8 @@ class PoolMirror:
             raise
         with self._lock:
             whole = not self._token
+            # A dump is as old as its question; a later answer says that nothing else has changed until now.
+            self._read_at = asked_at if whole else self._clock.monotonic()
             if whole:
                 self._tables = {name: {} for name in FIELDS}
             changed = self._take(answer["events"]) or not self._complete
@@ -82,7 +89,8 @@ class PoolMirror:
     def report(self) -> PoolReport | None:
         """Return the pool as last seen, None while nothing was read since the last error."""
         with self._lock:
-            return pool_report(self._tables) if self._complete else None
+            report = pool_report(self._tables) if self._complete else None
+            return report and replace(report, age_s=self._clock.monotonic() - self._read_at)
 
     def interrupt(self) -> None:
         """Make a running ``follow`` fail now."""

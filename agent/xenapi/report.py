@@ -52,11 +52,12 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "VGPUs",
         "VUSBs",
         "platform",
+        "last_boot_CPU_flags",
         "other_config",
     ),
     "vbd": ("VDI", "empty"),
     "vdi": ("SR",),
-    "sr": ("uuid",),
+    "sr": ("uuid", "shared", "content_type"),
     "pbd": ("host", "SR", "currently_attached"),
     "network": ("uuid",),
     "pif": ("host", "network"),
@@ -85,7 +86,19 @@ def pool_report(tables: Tables) -> PoolReport | None:
         vms=[_vm(vm, tables).to_wire() for vm in vms.values()],
         ha_enabled=bool(pool.get("ha_enabled", False)),
         tls_verification=bool(pool.get("tls_verification_enabled", False)),
+        local_disks=_local_disks(tables),
     )
+
+
+def _local_disks(tables: Tables) -> dict[str, int]:
+    """Return how many disks lie on storage of one host alone, by host uuid: an ejection destroys them."""
+    owner = {pbd["SR"]: pbd["host"] for pbd in tables["pbd"].values()}
+    found: dict[str, int] = {}
+    for vdi in tables["vdi"].values():
+        sr, host = tables["sr"].get(vdi["SR"]), tables["host"].get(owner.get(vdi["SR"], NULL))
+        if sr is not None and host is not None and not sr["shared"] and sr["content_type"] != "iso":
+            found[host["uuid"]] = found.get(host["uuid"], 0) + 1
+    return found
 
 
 def _memory_needs(vms: dict[str, Record]) -> dict[str, int]:
@@ -183,6 +196,7 @@ def _vm(vm: Record, tables: Tables) -> VmReport:
         ),
         operations=sorted(vm["current_operations"].values()),
         hindrances=_hindrances(vm),
+        cpu_features=vm.get("last_boot_CPU_flags", {}).get("features", ""),
     )
 
 

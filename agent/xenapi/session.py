@@ -190,7 +190,7 @@ class XenHypervisor:
     def observe(self) -> Observer:
         """Begin to observe the pool."""
         link, _ = self._enter(self._limits)
-        return PoolMirror(link)
+        return PoolMirror(link, self._clock)
 
     # where am I
     def locate(self) -> Whereabouts:

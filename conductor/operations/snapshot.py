@@ -3,12 +3,11 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from sqlalchemy.orm import Session
-
 from common import errors
 from common.messages import HostReport, PoolReport, VmReport
 from conductor.db import aggregates, hosts, operations
 from conductor.db.models import Host, Pool, Task
+from conductor.db.session import Session
 from conductor.plan import model
 
 #: operations that take the host out of service
@@ -97,6 +96,7 @@ def _vm(seen: VmReport) -> model.Vm:
         memory_overhead_bytes=seen.memory_overhead_bytes, domain_type=seen.domain_type, vcpus=seen.vcpus,
         srs=frozenset(seen.srs), networks=frozenset(seen.networks), groups=frozenset(seen.groups),
         operations=tuple(seen.operations),
+        cpu_features=seen.cpu_features,
         hindrances=tuple(model.Hindrance(code, message) for code, message in seen.hindrances))
 
 
