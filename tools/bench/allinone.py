@@ -1,6 +1,7 @@
 """The all-in-one as a user runs it: how soon it serves, what it holds, what it costs idle, and its REST rates."""
 
 import contextlib
+import itertools
 import sqlite3
 import statistics
 import subprocess
@@ -22,7 +23,7 @@ from tools.independent import Pool
 HOSTS, VMS, SPEED = 4, 24, 60
 STARTS, SETTLE_S, IDLE_S, LOAD_S, BARE_S = 3, 3.0, 10.0, 2.0, 1.0
 AGGREGATES = "/v2.1/os-aggregates"
-Send = Callable[[Client, int], object]
+Send = Callable[[Client], object]
 
 
 def measure(folder: Path) -> Iterator[Figure]:
@@ -86,14 +87,18 @@ def _story(process: Process) -> int:
 
 
 def _rates(process: Process, aggregate: int, folder: Path, state: Path) -> Iterator[Figure]:
-    def show(client: Client, number: int) -> None:
+    def show(client: Client) -> None:
         client.ask("GET", f"{AGGREGATES}/{aggregate}")
 
-    def create(client: Client, number: int) -> None:
-        client.ask("POST", AGGREGATES, {"aggregate": {"name": f"made{number}", "availability_zone": None}})
+    names = itertools.count()
+
+    def create(client: Client) -> None:
+        # Every round needs names of its own.
+        wanted = {"name": f"made{next(names)}", "availability_zone": None}
+        client.ask("POST", AGGREGATES, {"aggregate": wanted})
 
     with running([sys.executable, "-m", "tools.bench.constant"], folder / "constant.log") as constant:
-        bound = {threads: _rate("constant answer by the same server", constant.url, show, threads)
+        bound = {threads: _rate("constant answer by the same server", constant, show, threads)[0]
                  for threads in (1, 4)}
     conductor = _bare(state, folder / "copy.sqlite")
     bare = {"show": _bare_rate("show", lambda number: conductor.aggregate_show({}, aggregate)),
@@ -102,20 +107,23 @@ def _rates(process: Process, aggregate: int, folder: Path, state: Path) -> Itera
     yield from bare.values()
     yield Figure("SQLite commits of one row", _commits(folder / "commits.sqlite"), "per second",
                  {"means": "synchronous=FULL with a write-ahead log, as the conductor's"})
-    for threads in (1, 4):
-        figure = _rate("REST aggregate show", process.url, show, threads)
-        yield figure
-        yield bound[threads].beside(figure)
-    for threads in (1, 4):
-        # Each round needs names of its own.
-        yield _rate("REST aggregate create", process.url, lambda client, number, at=threads:  # type: ignore[misc]
-                    create(client, number + 10**6 * at), threads)
+    for name, send in (("show", show), ("create", create)):
+        for threads in (1, 4):
+            figure, each = _rate(f"REST aggregate {name}", process, send, threads)
+            yield figure
+            yield bound[threads].beside(figure)
+            if threads == 1:
+                yield each
 
 
-def _rate(name: str, url: str, send: Send, threads: int) -> Figure:
+def _rate(name: str, process: Process, send: Send, threads: int) -> tuple[Figure, Figure]:
+    """Return requests per second and the server's CPU milliseconds for each of them."""
+    used = process.cpu_s()
+    rate = per_second(process.url, send, threads, LOAD_S)
+    used = process.cpu_s() - used
     clients = "1 client" if threads == 1 else f"{threads} clients"
-    return Figure(f"{name}, {clients}", per_second(url, send, threads, LOAD_S), "requests per second",
-                  {"threads": threads, "seconds": LOAD_S})
+    return (Figure(f"{name}, {clients}", rate, "requests per second", {"threads": threads, "seconds": LOAD_S}),
+            Figure(f"{name}, CPU of the server per request", 1e3 * used / (rate * LOAD_S), "ms"))
 
 
 def _bare_rate(name: str, act: Callable[[int], object]) -> Figure:

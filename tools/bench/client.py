@@ -1,7 +1,6 @@
 """A REST client that costs little, and load from several of them at once."""
 
 import http.client
-import itertools
 import json
 import threading
 import time
@@ -39,7 +38,10 @@ class Corral(Client):
 
     def add_hosts(self, hosts: list[str]) -> int:
         """Create an aggregate of these hosts and wait until all are members; return its id."""
-        until("all agents are enrolled", lambda: len(self.ask("GET", "/v1/hosts")["hosts"]) == len(hosts), 0.1)
+        # A member of a pool is placed there only after the pool's first report.
+        until("all agents are enrolled, each in its pool",
+              lambda: [host["pool"] is not None for host in self.ask("GET", "/v1/hosts")["hosts"]]
+              == [True] * len(hosts), 0.1)
         wanted = {"aggregate": {"name": "rack1", "availability_zone": "zone1"}}
         aggregate = int(self.ask("POST", "/v2.1/os-aggregates", wanted)["aggregate"]["id"])
         for host in hosts:
@@ -74,20 +76,19 @@ def until(claim: str, holds: Callable[[], bool], every_s: float) -> None:
         pause(every_s)
 
 
-def per_second(url: str, send: Callable[[Client, int], object], threads: int, seconds: float) -> float:
-    """Return how many ``send(client, number)`` a second so many clients get through together."""
+def per_second(url: str, send: Callable[[Client], object], threads: int, seconds: float) -> float:
+    """Return how many ``send(client)`` a second so many clients get through together."""
     counts, failures = [0] * threads, list[BaseException]()
-    numbers = itertools.count()
     ready = threading.Barrier(threads + 1)
     end = threading.Event()
 
     def work(index: int) -> None:
         client = Client(url)
         try:
-            send(client, next(numbers))  # the connection is made before the time begins
+            send(client)  # the connection is made before the time begins
             ready.wait(PATIENCE_S)
             while not end.is_set():
-                send(client, next(numbers))
+                send(client)
                 counts[index] += 1
         except (Broken, OSError, http.client.HTTPException) as exc:
             failures.append(exc)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,13 @@ def measure(folder: Path) -> Iterator[Figure]:
     simulator = Simulator(_world(), speed=SPEED)
     simulator.start()
     try:
-        plain = Figure("CPU of a plain XenAPI client per migrated VM", _plain_ms(simulator), "ms",
-                       {"n": PLAIN_VMS, "means": "one VM after the other: the asynchronous call, its events, one look"})
+        plain = _plain(simulator)
+        yield from plain
         with _deciding(simulator, folder) as process:
-            yield from _corral(simulator, process, plain)
+            for ours, theirs in zip_longest(_corral(simulator, process), plain):
+                yield ours
+                if theirs is not None:
+                    yield ours.beside(theirs)
     finally:
         simulator.stop()
 
@@ -85,14 +89,14 @@ def _deciding(simulator: Simulator, folder: Path) -> Iterator[Process]:
         yield process
 
 
-def _plain_ms(simulator: Simulator) -> float:
-    """Move the VMs of h4 to h3 by a client that does just that; return its CPU milliseconds per VM."""
+def _plain(simulator: Simulator) -> list[Figure]:
+    """Move the VMs of h4 to h3 by a client that does just that, one after the other; return what each one costs."""
     pool = Pool(simulator.hosts[0][1], *simulator.login)
     target = pool.api.host.get_by_name_label("h3")[0]
     refs = pool.vms()
     vms = [refs[name]["ref"] for name in pool.running()["h4"]]
     changes = getattr(pool.api.event, "from")  # a word of Python's
-    used = time.thread_time()
+    calls, used = _calls(simulator), time.thread_time()
     for vm in vms:
         task, token, status = pool.api.Async.VM.pool_migrate(vm, target, {"live": "true"}), "", "pending"
         while status == "pending":
@@ -102,34 +106,42 @@ def _plain_ms(simulator: Simulator) -> float:
         if pool.api.VM.get_resident_on(vm) != target:
             raise Broken(f"a plain migration ended as {status}")
         pool.api.task.destroy(task)
-    return 1e3 * (time.thread_time() - used) / len(vms)
+    return _costs("a plain XenAPI client", time.thread_time() - used, _calls(simulator) - calls, len(vms))
 
 
-def _corral(simulator: Simulator, process: Process, plain: Figure) -> Iterator[Figure]:
+def _calls(simulator: Simulator) -> int:
+    """Return how many calls the hosts were asked, of all that the simulator still knows."""
+    with simulator.lock:
+        return len(simulator.world.calls)
+
+
+def _costs(whose: str, spent_s: float, calls: int, vms: int, **more: Any) -> list[Figure]:
+    return [Figure(f"CPU of {whose} per migrated VM", 1e3 * spent_s / vms, "ms", {"n": vms, **more}),
+            Figure(f"XenAPI calls of {whose} per migrated VM", calls / vms, "calls", {"n": vms})]
+
+
+def _corral(simulator: Simulator, process: Process) -> Iterator[Figure]:
+    """Drain h1; yield the costs first, in the order of the plain client's."""
     corral = Corral(process.url)
     corral.add_hosts(list(HOSTS))
     pause(SETTLE_S)
     idle = process.busy_share(IDLE_S)
-    yield Figure("idle CPU of conductor, API and 4 agents", 100 * idle, "% of a core", {"seconds": IDLE_S})
-    moves = Moves(simulator)
+    moves, calls = Moves(simulator), _calls(simulator)
     began, used = time.monotonic(), process.cpu_s()
     operation = corral.maintain("h1", "enable")["id"]
     corral.close()  # the server drops a connection that is quiet for long; the next request makes a new one
     until("all VMs have moved", lambda: len(moves.ends) >= DRAINED_VMS, 0.25)
-    moved_s = time.monotonic() - began
+    moved_s, calls = time.monotonic() - began, _calls(simulator) - calls
     corral.settle()
     spent = process.cpu_s() - used - idle * (time.monotonic() - began)
     moves.stop()
-    each = Figure("CPU of conductor and agents per migrated VM", 1e3 * spent / DRAINED_VMS, "ms",
-                  {"n": DRAINED_VMS, "drain_s": round(moved_s, 1), "means": "the operation's other tasks included, "
-                   "the idle rate taken off"})
-    yield plain
-    yield each
-    yield each.beside(plain)
+    yield from _costs("conductor and agents", spent, calls, DRAINED_VMS, drain_s=round(moved_s, 1),
+                      means="the operation's other tasks included, the idle rate taken off")
     yield from spread("slot refilled, hypervisor's end to next pool_migrate", _ms(moves.ends, moves.starts), "ms",
                       means="a migration's last trace gone to the next one begun, in the simulator")
     yield from spread("slot refilled, event effect to event claimed", _told(corral.events(operation)), "ms",
                       means="as the conductor has it in the operation's events")
+    yield Figure("idle CPU of conductor, API and 4 agents", 100 * idle, "% of a core", {"seconds": IDLE_S})
     corral.close()
 
 

@@ -63,7 +63,10 @@ def pause(seconds: float) -> None:
 
 @contextmanager
 def running(words: list[str], log: Path) -> Iterator[Process]:
-    """Run a command until the block ends; the block begins when it has said ``ready``.  Raises Broken."""
+    """Run a command until the block ends; the block begins when it has said ``ready``.
+
+    Raises Broken with its last words when it ends by itself.
+    """
     began = time.monotonic()
     with log.open("w") as errors, subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
         try:
@@ -74,7 +77,12 @@ def running(words: list[str], log: Path) -> Iterator[Process]:
                     break
             else:
                 raise Broken(f"{words[0]} ended before it was ready:\n{log.read_text()[-2000:]}")
-            yield Process(process.pid, said, time.monotonic() - began)
+            try:
+                yield Process(process.pid, said, time.monotonic() - began)
+            except OSError as exc:
+                if process.poll() is None:
+                    raise
+                raise Broken(f"{words[0]} ended with status {process.returncode}:\n{log.read_text()[-2000:]}") from exc
         finally:
             process.terminate()
             try:
