@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy.orm import Session
-
 from common.clock import isoformat
 from conductor import states
 from conductor.aggregates import is_pool_backed
 from conductor.db import aggregates, hosts, operations
 from conductor.db.models import Aggregate, Event, Host, Membership, Operation, Plan, Pool, Task
+from conductor.db.session import Session
 from conductor.operations import control
 from conductor.operations.snapshot import moved_since_report
 
@@ -51,7 +50,14 @@ class Presenter:
                 "hosts": [place.host for place in places], "metadata": metadata,
                 "created_at": isoformat(row.created_at), "updated_at": isoformat(row.updated_at), "deleted": False,
                 "deleted_at": None, "pool_backed": backed, "pool": row.pool,
-                "members": [self._member(place, pool.master if pool else None) for place in places]}
+                "members": [self._member(place, pool.master if pool else None) for place in places],
+                "foreign": self._foreign(places, pool.report or {} if pool else {})}
+
+    def _foreign(self, places: Sequence[Membership], report: Json) -> list[str]:
+        """Return the pool's hosts that are not of the aggregate, by name: counted, never destinations."""
+        own = {place.host for place in places}
+        names = [self._names.get(one["uuid"], one["hostname"]) for one in report.get("hosts", [])]
+        return sorted(name for name in names if name not in own)
 
     def _member(self, place: Membership, master: str | None) -> Json:
         host, active = self._hosts.get(place.host), self._active.get(place.host)

@@ -13,6 +13,7 @@ from conductor.api.nova import hosts as nova_hosts
 from conductor.api.schemas import nova, v1
 from conductor.api.schemas.check import Checker, compiled
 from conductor.api.schemas.fields import Schema
+from conductor.api.v1 import aggregates as v1_aggregates
 from conductor.api.v1 import hosts, operations, plans, service
 
 
@@ -77,6 +78,7 @@ ROUTES = (
     Route("POST", OPERATION + "/retry", operations.retry, v1.NOTHING),
     Route("POST", OPERATION + "/abandon", operations.abandon, v1.ABANDON),
 
+    Route("GET", "/v1/aggregates/{aggregate}", v1_aggregates.show, query=v1.NOTHING),
     Route("POST", "/v1/aggregates/{aggregate}/roll", service.roll),
     Route("GET", "/v1/why", service.why),
     Route("GET", "/healthcheck", service.health),

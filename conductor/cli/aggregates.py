@@ -6,7 +6,7 @@ from typing import Any
 
 from conductor.cli.base import Listing, Showing, Speaking, waiting
 from conductor.cli.client import USAGE, Answer, Json, Refusal
-from conductor.cli.words import Names, Pairs, Text
+from conductor.cli.words import Members, Names, Pairs, Text
 
 Shown = tuple[Sequence[str], Iterable[Any]]
 
@@ -66,7 +66,9 @@ class Details(Showing):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Shown:
         """Show it."""
-        return fields(self.client.get(*PATH, parsed_args.id)["aggregate"])
+        found = self.client.get("v1", "aggregates", parsed_args.id)["aggregate"]
+        heads, values = fields(found)
+        return (*heads, "members", "foreign_hosts"), (*values, Members(found["members"]), Names(found["foreign"]))
 
 
 class Delete(Speaking):

@@ -82,7 +82,7 @@ class Update(Showing):
         parser.add_argument("--plan", metavar="ID", help="run this plan, as it was approved")
         parser.add_argument("--dry-run", action="store_true", help="make and show the plan, do nothing")
         parser.add_argument("--if-changed", choices=("stop", "replan"),
-                            help="when the plan is no longer true (default: stop)")
+                            help="when the plan is no longer true (default: stop with --plan, else replan)")
         parser.add_argument("--allow-partial", action="store_true",
                             help="move what can be moved even if some VMs have to stay")
         waiting(parser)

@@ -69,6 +69,15 @@ class Pairs(FormattableColumn[Any]):
         return ", ".join(f"{safe(key)}={safe(value)}" for key, value in sorted(self._value.items())) or "-"
 
 
+class Members(FormattableColumn[Any]):
+    """An aggregate's members for programs, one line each for people."""
+
+    def human_readable(self) -> str:
+        """Return each host with its state and what it is in the pool."""
+        return "\n".join(f"{safe(one['host'])}: {safe(one['state'])}{', master' if one['master'] else ''}"
+                         for one in self._value) or "-"
+
+
 class Short(FormattableColumn[Any]):
     """A whole object for programs, one member of it for people."""
 
@@ -113,7 +122,7 @@ def blockers(found: Iterable[Json]) -> str:
     lines = []
     for one in found:
         what = " ".join(f"{noun} {safe(name)}" for noun, name in (
-            ("VM", one.get("vm_name") or one.get("vm")), ("host", one.get("host"))) if name)
+            ("VM", one.get("vm_name") or one.get("vm")), ("host", one.get("host_name"))) if name)
         lines.append(f"  - {what + ': ' if what else ''}{safe(one.get('message'))} ({safe(one.get('code'))})")
         if one.get("help"):
             lines.append(f"    help: {safe(one['help'])}")

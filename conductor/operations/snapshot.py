@@ -52,7 +52,7 @@ def _hosts(session: Session, pool: Pool, report: PoolReport) -> tuple[model.Host
         found.append(model.Host(
             uuid=seen.uuid, name=row.name if row else seen.hostname,
             enabled=_latest_enabled(row, seen, pool), live=seen.live,
-            member=row is not None and row.name in members and not row.quarantined,
+            member=row is not None and row.name in members,
             wanted=row.wanted if row else model.SERVING, leaving=holder is not None and holder.kind in _TAKING,
             version=_version(seen.version), cpu_vendor=seen.cpu_vendor, cpu_features=seen.cpu_features,
             cpus=seen.cpus, memory_total_bytes=seen.memory_total_bytes,

@@ -149,7 +149,8 @@ def _has_features(wanted: str, offered: str) -> bool:
 
 
 def _no(host: Host, code: str, message: str, remedy: str, vm: Vm | None = None) -> Blocker:
-    return Blocker(code, vm.uuid if vm else None, vm.name if vm else "", host.uuid, message, remedy)
+    return Blocker(code, vm.uuid if vm else None, vm.name if vm else "", host.uuid, message, remedy,
+                   host.name)
 
 
 def _dotted(version: tuple[int, ...]) -> str:

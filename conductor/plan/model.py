@@ -204,6 +204,7 @@ class Blocker(Json):
     host: str | None
     message: str
     help: str
+    host_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

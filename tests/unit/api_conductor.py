@@ -16,7 +16,7 @@ Json = dict[str, Any]
 BLOCKERS = [
     {"code": "vm_has_local_disk", "vm": "vm-2", "vm_name": "db\x1b[31m", "host": None,
      "message": "its disk is on local storage of h1", "help": "move the disk to shared storage"},
-    {"code": "no_memory", "vm": "vm-1", "vm_name": "web1", "host": "h2",
+    {"code": "no_memory", "vm": "vm-1", "vm_name": "web1", "host": "2f1c", "host_name": "h2",
      "message": "no host has 8 GiB free", "help": None},
 ]
 
@@ -66,7 +66,7 @@ class InMemory:
             "id": number, "uuid": f"86a0da0e-9f0c-4f51-a1e0-{number:012}", "name": name,
             "availability_zone": availability_zone, "hosts": [], "metadata": metadata, "created_at": AT,
             "updated_at": None, "deleted": False, "deleted_at": None, "pool_backed": True, "pool": None,
-            "members": []}
+            "members": [], "foreign": []}
         return self.aggregates[number]
 
     def aggregate_show(self, id: int) -> Json:
