@@ -1,14 +1,12 @@
 """corral-agent: one process per host, on a management machine; wires the parts, no logic."""
 
 import argparse
-import logging
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from agent.build import AgentSettings, build
-from common import errors, rpc
+from common import rpc, service
 from common.clock import SystemClock
 
 #: exit status of an agent that a newer one of its host has replaced; not to be restarted
@@ -32,26 +30,26 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until a signal comes or a newer agent of the same host takes over; return the exit status."""
     args = arguments(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    try:
-        pool_file = args.pool_password_file
-        settings = AgentSettings(
-            host=args.host, url=args.url, username=args.username, ca_file=args.ca_file,
-            password=args.password_file.read_text().strip(), pool_username=args.pool_username,
-            pool_password=pool_file.read_text().strip() if pool_file else None)
-        agent = build(settings, transport=rpc.transport(args.transport_url), clock=SystemClock())
-        agent.start()
-    except (errors.Error, OSError) as exc:
-        sys.stderr.write(f"corral-agent: {exc}\n")
-        return 2
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: agent.end())
+    return service.guarded("corral-agent", lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    service.log_to()
+    pool_file = args.pool_password_file
+    settings = AgentSettings(
+        host=args.host, url=args.url, username=args.username, password=args.password_file.read_text().strip(),
+        pool_username=args.pool_username, pool_password=pool_file.read_text().strip() if pool_file else None,
+        ca_file=args.ca_file)
+    agent = build(settings, transport=rpc.transport(args.transport_url), clock=SystemClock())
+    stop = service.Stop()
+    stop.catch(agent.end)
+    agent.start()
     agent.wait()
     agent.stop()
     if agent.superseded:
-        sys.stderr.write(f"corral-agent: a newer agent of host {args.host} has taken over\n")
+        print(f"corral-agent: a newer agent of host {args.host} has taken over", file=sys.stderr)  # noqa: T201
         return SUPERSEDED
-    return 0
+    return stop.status
 
 
 if __name__ == "__main__":

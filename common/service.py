@@ -23,10 +23,12 @@ class Stop:
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._then: Callable[[], None] = lambda: None
         self.signal: int | None = None
 
-    def catch(self) -> None:
-        """Take both signals from here on; the second one ends the process at once."""
+    def catch(self, then: Callable[[], None] = lambda: None) -> None:
+        """Take both signals from here on and call ``then``; the second one ends the process at once."""
+        self._then = then
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._caught)
 
@@ -35,14 +37,20 @@ class Stop:
             raise SystemExit(128 + number)
         self.signal = number
         self._event.set()
+        self._then()
 
     def set(self) -> None:
         """End the wait."""
         self._event.set()
 
     def wait(self) -> int:
-        """Wait; return the exit status that the end deserves: 130 after Ctrl-C, else 0."""
+        """Wait; return the exit status."""
         self._event.wait()
+        return self.status
+
+    @property
+    def status(self) -> int:
+        """The exit status that the end deserves: 130 after Ctrl-C, else 0."""
         return 130 if self.signal == signal.SIGINT else 0
 
 

@@ -74,8 +74,8 @@ class Bars:
             self._progress.console.print(words.event(event, about), markup=False, highlight=False)
         for move in operation["moves"]:
             if move["task"] not in self._bars:
-                label = f"{words.safe(move['vm_name'])}  {words.safe(move['source'])} -> " \
-                        f"{words.safe(move['destination'])}"
+                vm, source, destination = (words.safe(move[name]) for name in ("vm_name", "source", "destination"))
+                label = f"{vm}  {source} -> {destination}"
                 self._bars[move["task"]] = self._progress.add_task(label, total=1.0, state="")
             done = 1.0 if move["state"] == "done" else move["progress"] or 0.0
             self._progress.update(self._bars[move["task"]], completed=done, state=words.safe(move["state"]))
