@@ -55,4 +55,4 @@ def write(path: Path, figures: Iterable[Figure]) -> None:
     """Write {name: {value, unit, ...}}."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {one.name: {"value": one.value, "unit": one.unit, **one.more} for one in figures}
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
