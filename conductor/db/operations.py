@@ -177,3 +177,8 @@ def plan(session: Session, plan_id: str) -> Plan:
     if found is None:
         raise errors.NotFound(f"There is no plan {plan_id}", code="plan_not_found", plan=plan_id)
     return found
+
+
+def plans_of(session: Session, operation_id: str) -> Sequence[Plan]:
+    """Return the plans that the operation ran, oldest first."""
+    return session.scalars(select(Plan).where(Plan.operation_id == operation_id).order_by(Plan.created_at)).all()

@@ -23,6 +23,8 @@ from sqlalchemy.orm.exc import StaleDataError
 
 from common import errors
 
+__all__ = ["Database", "Session"]
+
 LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")

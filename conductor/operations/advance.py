@@ -114,7 +114,7 @@ def make_view(tx: Transaction, operation: Operation, retried: bool = False) -> V
     host = hosts.find(tx.session, operation.host) if operation.host else None
     busy = [task for task in operations.open_moves(tx.session, operation.pool)
             if task.state != states.Task.PENDING] if operation.pool else []
-    plans = tx.session.query(Plan).filter(Plan.operation_id == operation.id).order_by(Plan.created_at).all()
+    plans = operations.plans_of(tx.session, operation.id)
     return View(
         kind=operation.kind, state=states.Operation(operation.state),
         options=operation.options,
@@ -146,7 +146,9 @@ def _carry_out(tx: Transaction, operation: Operation, decision: Decision) -> flo
     attention, wake = decision.attention, None
     if decision.replan:
         attention, wake = _replan(tx, operation)
-    _attend(tx, operation, attention)
+    if attention is not None or not decision.replan:
+        # What a new plan leaves of the last attention, the step after it says.
+        _attend(tx, operation, attention)
     if decision.event is not None:
         operation.error = decision.error or operation.error
         operation.result = decision.result or operation.result

@@ -14,13 +14,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from sqlalchemy.orm import Session
-
 from common import errors
 from common.clock import Clock
 from conductor import states
 from conductor.db.models import Event, Operation, Task
-from conductor.db.session import Database
+from conductor.db.session import Database, Session
 from conductor.operations.settings import Settings
 
 LOG = logging.getLogger(__name__)

@@ -16,6 +16,9 @@ from conductor.operations.judge import Verdict, judge
 
 _Task = states.Task
 
+#: the error of a move that floats, kept until its outcome is known
+_FLOATING = "floating"
+
 
 def claim(tx: Transaction, executor: str, incarnation: str, task_id: str, attempt: int,
           session: str | None) -> Claim:
@@ -72,6 +75,9 @@ def report(tx: Transaction, executor: str, incarnation: str, said: Report) -> bo
     if verdict.event in ("no_effect", "refused") and unfenced:
         # A predecessor could still act: nothing about this attempt is final before it is fenced.
         verdict = Verdict("silence", verdict.error, {"unfenced": len(unfenced)})
+    if verdict.event == "floating" and (task.error or {}).get("code") == _FLOATING:
+        # Its time has passed and it is where it was: what the restart left behind has come to nothing.
+        verdict = Verdict("no_effect", verdict.error)
     if verdict.event is None:
         return not said.settled
     _settle(tx, operation, task, verdict)
@@ -93,6 +99,11 @@ def _settle(tx: Transaction, operation: Operation, task: Task, verdict: Verdict)
     if event == "refused":
         task.error = verdict.error or {"code": "no_effect", "details": task.readings or {},
                                        "message": f"{task.attempt} attempts had no effect"}
+    elif event == "floating":
+        task.error = {"code": _FLOATING, "details": verdict.detail or {},
+                      "message": "A toolstack restarted in mid-move; the move may still be going on"}
+    elif event in ("effect", "no_effect"):
+        task.error = None
     tx.apply(task, event, operation, error=verdict.error, **(verdict.detail or {}))
     if event == "no_effect":
         # Each further attempt waits twice as long, so that what stays as it is does not fill the timeline.

@@ -10,6 +10,7 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -30,9 +31,11 @@ from conductor.operations.sweeper import Sweeper
 
 T = TypeVar("T")
 
+_KEYS = itertools.count(1)
 
-class Crashed(Exception):
-    """The conductor's process ended."""
+
+class Crashed(BaseException):
+    """The conductor's process ended; nothing inside it can catch that."""
 
 
 class CrashingDatabase(Database):
@@ -71,16 +74,34 @@ class World:
         self.settings = settings or Settings(**options)
         self.clock = SetClock()
         self.pool = Hypervisors(self.clock, [f"h{number}" for number in range(1, hosts + 1)])
-        path = folder / "corral.sqlite"
-        shutil.copyfile(empty_database(), path)
-        self.database = CrashingDatabase(f"sqlite:///{path}")
+        self.path = folder / "corral.sqlite"
+        shutil.copyfile(empty_database(), self.path)
+        self.database = CrashingDatabase(f"sqlite:///{self.path}")
         self.rings: list[tuple[str, str, int]] = []
         self.lost_rings: list[tuple[str, str, int]] = []
         self.loses_rings = False
+        self.doubles = False        #: every message of an agent is delivered twice
         self.restarts = 0
         self.agents = {name: Agent(self, name) for name in self.pool.hosts}
-        self._keys = itertools.count(1)
         self.start_conductor()
+
+    def copy(self, folder: Path) -> "World":
+        """Return a world that is in the same state and goes its own way from here."""
+        twin = World(folder, len(self.pool.hosts), self.settings)
+        twin.database.close()
+        twin.clock.advance(self.clock.now() - twin.clock.now())
+        twin.pool = deepcopy(self.pool, {id(self.clock): twin.clock})
+        for suffix in ("", "-wal"):
+            if (source := Path(f"{self.path}{suffix}")).exists():
+                shutil.copyfile(source, f"{twin.path}{suffix}")
+        twin.database = CrashingDatabase(f"sqlite:///{twin.path}")
+        for name, agent in self.agents.items():
+            other = twin.agents[name]
+            other.incarnation, other.observes = agent.incarnation, agent.observes
+            other.next_sync_at = agent.next_sync_at
+        twin.start_conductor()
+        twin.restarts = 0
+        return twin
 
     def start_conductor(self) -> None:
         """Throw the conductor away, with all that it had in memory, and begin with a new one."""
@@ -106,6 +127,8 @@ class World:
         """Bring an agent's message; OutcomeUnknown when the conductor dies over it."""
         wired = json.loads(json.dumps(arguments))
         try:
+            if self.doubles:
+                getattr(self.door, method)({}, **wired)
             return json.loads(json.dumps(getattr(self.door, method)({}, **wired)))
         except Crashed:
             self.start_conductor()
@@ -113,7 +136,7 @@ class World:
 
     def ask(self, method: str, *, key: str | None = None, **arguments: Any) -> Any:
         """Make a request of a person, repeated under its key when the conductor dies over it."""
-        key = key or f"key-{next(self._keys)}"
+        key = key or f"key-{next(_KEYS)}"
         # People are not faster than the clock: what was accepted later has a later time.
         self.clock.advance(0.001)
         while True:
