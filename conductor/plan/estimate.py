@@ -36,8 +36,9 @@ def copy_s(memory_bytes: int, estimates: Estimates, streams: int = 1) -> float:
 
 
 def idle(estimates: Estimates) -> Estimates:
-    """Return the same world with guests that write nothing: the near end of the range."""
-    return replace(estimates, dirty_per_s=0.0)
+    """Return a world with the fastest link and guests that write nothing: the near end of the range."""
+    return replace(estimates, dirty_per_s=0.0,
+                   bandwidth_bytes_s=max(estimates.bandwidth_bytes_s, estimates.fastest_bytes_s))
 
 
 def busy(estimates: Estimates) -> Estimates:

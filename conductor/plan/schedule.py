@@ -74,7 +74,7 @@ def schedule(moves: Sequence[Move], limits: Limits, estimates: Estimates,
 
 
 def eta(moves: Sequence[Move], limits: Limits, estimates: Estimates, busy: Sequence[Move] = ()) -> Eta:
-    """Return when the last move ends with idle, ordinary and busy guests."""
+    """Return when the last move ends: fast link and idle guests, as expected, busy guests."""
     low, likely, high = (
         max((move.end_s for move in schedule(moves, limits, assumed, busy)), default=0.0)
         for assumed in (idle_guests(estimates), estimates, busy_guests(estimates)))
