@@ -16,7 +16,7 @@ class Base(DeclarativeBase):
 
     type_annotation_map: ClassVar = {dict[str, Any]: JSON(none_as_null=True), list[Any]: JSON(none_as_null=True),
                                      float: Double(), str: String(255)}
-    __table_args__: Any = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",
+    __table_args__: Any = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4",  # noqa: RUF012
                            "mysql_collate": "utf8mb4_bin"}
 
 

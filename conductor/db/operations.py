@@ -132,17 +132,22 @@ def active_in_pool(session: Session, pool: str, kinds: Sequence[str]) -> Sequenc
 
 
 def moves_done_since(session: Session, pool: str, since: float) -> Sequence[Task]:
-    """Return the moves in ``pool`` whose effect was observed at ``since`` or later, oldest first."""
-    return session.scalars(select(Task).where(Task.pool == pool, Task.kind == "vm_migrate",
+    """Return the moves and starts in ``pool`` whose effect was observed at ``since`` or later, oldest first."""
+    return session.scalars(select(Task).where(Task.pool == pool, Task.kind.in_(["vm_migrate", "vm_start"]),
                                               Task.state == states.Task.DONE, Task.ended_at >= since)
                            .order_by(Task.ended_at)).all()
 
 
 def moves_away(session: Session, host: str, since: float) -> Sequence[Task]:
-    """Return the done moves of the host's drains that were accepted at ``since`` or later, oldest first."""
-    return session.scalars(select(Task).join(Operation, Operation.id == Task.operation_id).where(
+    """Return the moves of the host's drains accepted at ``since`` or later that took a VM away, oldest first.
+
+    One in which the VM lost power took it away too: it was started again at the destination.
+    """
+    ended = session.scalars(select(Task).join(Operation, Operation.id == Task.operation_id).where(
         Operation.host == host, Operation.kind == "maintenance_start", Operation.created_at >= since,
-        Task.kind == "vm_migrate", Task.state == states.Task.DONE).order_by(Task.ended_at)).all()
+        Task.kind == "vm_migrate", Task.state.in_([states.Task.DONE, states.Task.FAILED])).order_by(Task.ended_at))
+    return [task for task in ended
+            if task.state == states.Task.DONE or (task.error or {}).get("code") == "vm_lost_power"]
 
 
 def claims(session: Session, task_id: str) -> Sequence[ClaimRecord]:

@@ -69,6 +69,8 @@ def _reached(kind: str, args: dict[str, Any], readings: dict[str, Any]) -> bool:
         case "pool_eject" | "host_destroy":
             return readings.get("on_master") is False
         case "vm_start":
+            if "vm" in readings and readings["vm"] is None:
+                return True     # its owner has destroyed it: there is nothing left to start
             vm = readings.get("vm") or {}
             return vm.get("power_state") == "Running" and not vm.get("operations")
         case "observe":

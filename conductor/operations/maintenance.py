@@ -119,13 +119,14 @@ def _rescue(view: View) -> Decision | None:
             continue
         start = started.get(task.args["vm"])
         # Asked to try again, it is ordered again: what a person did meanwhile is then observed.
-        if start is not None and not (start.state is _Task.FAILED and view.retried):
+        if start is not None and start.position > task.position and not (
+                start.state is _Task.FAILED and view.retried):
             continue
-        if task.args["destination"] not in view.usable_hosts:
+        if task.args["destination"] not in view.usable_hosts and not view.retried:
             return Decision(attention=Attention(
                 "vm_lost_power", f"{task.shown.get('vm_name')} lost power in its move; it is started on "
-                f"{task.shown.get('destination_name')} as soon as that host is live and enabled",
-                {"vm": task.args["vm"]}))
+                f"{task.shown.get('destination_name')} as soon as that host is live and enabled; "
+                "if you have started it yourself, retry", {"vm": task.args["vm"]}))
         return Decision(create=(NewTask("vm_start", {"vm": task.args["vm"], "destination": task.args["destination"]},
                                         {"vm_name": task.shown.get("vm_name")}),))
     failed = [task for task in started.values() if task.state is _Task.FAILED]

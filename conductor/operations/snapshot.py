@@ -77,8 +77,8 @@ def moved_since_report(session: Session, pool: Pool) -> dict[str, str]:
 def _vms(report: PoolReport, moved: dict[str, str]) -> tuple[model.Vm, ...]:
     """Return the VMs, those that moved since the report where they were observed to be."""
     vms = [_vm(VmReport.from_wire(wire)) for wire in report.vms]
-    return tuple(replace(vm, resident_on=moved[vm.uuid], scheduled_on=None, operations=()) if vm.uuid in moved else vm
-                 for vm in vms)
+    return tuple(replace(vm, resident_on=moved[vm.uuid], power_state="Running", scheduled_on=None, operations=())
+                 if vm.uuid in moved else vm for vm in vms)
 
 
 def _arrived(task: Task) -> bool:

@@ -80,6 +80,7 @@ class World:
         self.rings: list[tuple[str, str, int]] = []
         self.lost_rings: list[tuple[str, str, int]] = []
         self.loses_rings = False
+        self.told: list[tuple[str, dict[str, Any]]] = []
         self.doubles = False        #: every message of an agent is delivered twice
         self.restarts = 0
         self.agents = {name: Agent(self, name) for name in self.pool.hosts}
@@ -126,6 +127,7 @@ class World:
     def tell(self, method: str, **arguments: Any) -> Any:
         """Bring an agent's message; OutcomeUnknown when the conductor dies over it."""
         wired = json.loads(json.dumps(arguments))
+        self.told.append((method, wired))
         try:
             if self.doubles:
                 getattr(self.door, method)({}, **wired)

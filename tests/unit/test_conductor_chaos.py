@@ -99,6 +99,12 @@ class Chaos:
             self.world.pool.vms.setdefault(f"n-{host}", self.world.pool.add_vm(f"n-{host}", host)) if (
                 f"n-{host}" not in self.world.pool.vms) else None
 
+    def start_by_hand(self, uuid: str | None) -> None:
+        """Start the VM that an operation asks a person to look after."""
+        vm, serving = self.world.pool.vms.get(uuid or ""), [h for h in self.world.pool.hosts.values() if h.enabled]
+        if vm is not None and vm.power == "Halted" and serving:
+            vm.power, vm.host = "Running", serving[0].uuid
+
     def check(self) -> None:
         """Check what must hold at every moment."""
         world = self.world
@@ -130,6 +136,7 @@ class Chaos:
             world.pass_time(60, step_s=3)
             for operation in world.active():
                 if operation["attention"] and operation["attention"]["code"] != "slow":
+                    self.start_by_hand(operation["attention"]["details"].get("vm"))
                     self.ask("operation_retry", id=operation["id"])
         raise AssertionError(world.story())                                         # L1
 

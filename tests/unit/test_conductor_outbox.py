@@ -226,6 +226,19 @@ def test_an_agent_is_told_to_drop_what_was_given_up(world: World) -> None:
     assert world.agents["h1"].sync()["dropped"] == [run.order["task"]]
 
 
+def test_every_message_delivered_again_in_any_order_changes_nothing(world: World) -> None:
+    operation = the(world)
+    world.finish(operation)
+    before = (world.events(operation), world.show(operation), world.host("h1").epoch, world.host("h1").owner)
+    orders = [(method, said) for method, said in world.told if method != "sync"]
+    assert len(orders) > 5
+    for method, said in [*orders, *reversed(orders)]:
+        world.tell(method, **said)
+    world.pass_time(30)
+    assert (world.events(operation), world.show(operation), world.host("h1").epoch, world.host("h1").owner) == before
+    assert [call[1] for call in world.pool.calls] == ["migrate"]
+
+
 def test_an_operation_that_can_not_be_advanced_stops_no_other_and_is_looked_at_again_later(tmp_path: Path) -> None:
     world = World(tmp_path, hosts=3)
     world.pool.add_vm("v1", "h1")

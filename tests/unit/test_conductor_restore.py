@@ -229,3 +229,30 @@ def test_requests_about_unknown_hosts_and_operations_are_not_found(world: World)
     assert world.refused("plan_show", id="nope").code == "plan_not_found"
     assert isinstance(world.refused("plan_create", host="h1", wanted="maybe"), errors.Invalid)
     assert world.refused("operation_abandon", id="nope", reason=" ").code == "reason_missing"
+
+
+def test_a_vm_that_loses_power_in_two_moves_is_started_each_time(world: World) -> None:
+    world.pool.move_fails["v1"] = ["lost_power"]
+    operation = world.begin("maintenance_start", host="h1")
+    assert world.finish(operation)["state"] == "succeeded"
+    world.pool.move_fails["v1"] = ["lost_power"]
+    home = world.begin("maintenance_stop", host="h1")
+    assert world.finish(home)["state"] == "succeeded", world.story()
+    assert world.pool.on("h1") == ["v1", "v2", "v3"]
+    assert world.pool.vms["v1"].power == "Running"
+
+
+def test_a_vm_that_a_person_started_elsewhere_ends_the_wait_for_its_destination(world: World) -> None:
+    operation = world.begin("maintenance_start", host="h1")
+    to = world.tasks(operation, "vm_migrate")[0].args["destination"].removeprefix("u-")
+    vm = world.tasks(operation, "vm_migrate")[0].args["vm"]
+    world.pool.move_fails[vm] = ["lost_power"]
+    world.run(lambda: world.pool.vms[vm].operations != [])
+    world.pool.hosts[to].enabled = False
+    world.agents["h1"].sync()
+    world.run(lambda: (world.row(operation).attention or {}).get("code") == "vm_lost_power")
+    other = next(name for name in ("h2", "h3") if name != to)
+    world.pool.vms[vm].power, world.pool.vms[vm].host = "Running", f"u-{other}"
+    world.ask("operation_retry", id=operation)
+    assert world.finish(operation)["state"] == "succeeded", world.story()
+    assert world.pool.harm == []
