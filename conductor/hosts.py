@@ -48,14 +48,12 @@ def _members(tx: Transaction, host: Host | None, said: Sync) -> dict[str, str]:
     They are the hosts of the same pool and aggregate, and the one that the host names as
     its master.
     """
-    near = [one for one in hosts.every(tx.session) if one.address == said.master_address]
-    if host is not None:
-        near += [host, *(hosts.in_pool(tx.session, host.pool) if host.pool else ())]
-        place = aggregates.pool_backed_membership(tx.session, host.name)
-        if place is not None:
-            near += [hosts.get(tx.session, other.host)
-                     for other in aggregates.memberships(tx.session, place.aggregate_id)]
-    return {one.uuid: one.address for one in near}
+    place = aggregates.pool_backed_membership(tx.session, host.name) if host is not None else None
+    together = {other.host for other in aggregates.memberships(tx.session, place.aggregate_id)} if place else set()
+    pool = host.pool if host is not None else None
+    return {one.uuid: one.address for one in hosts.every(tx.session)
+            if one is host or one.address == said.master_address or one.name in together
+            or (pool is not None and one.pool == pool)}
 
 
 def _enrol(tx: Transaction, said: Sync) -> Host:

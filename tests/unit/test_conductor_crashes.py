@@ -12,6 +12,7 @@ _LIMIT_S = 900.0
 
 def drained(folder: Path) -> World:
     world = World(folder)
+    world.pool.move_s = 4.0
     world.pool.add_vm("v1", "h1")
     world.start_pool()
     return world
@@ -23,6 +24,7 @@ def drain(world: World) -> str:
 
 def standing_alone(folder: Path) -> World:
     world = World(folder, hosts=2)
+    world.pool.join_s = 4.0
     world.start_pool("h1")
     return world
 
@@ -55,7 +57,7 @@ def test_the_end_is_the_same_wherever_the_conductor_dies(tmp_path: Path, build: 
     expected = end_of(world, begin(world))
     boundaries = world.database.commits
     assert expected["state"] == "succeeded"
-    assert boundaries > 10
+    assert boundaries > 5
     for number in range(1, boundaries + 1):
         folder = tmp_path / str(number)
         folder.mkdir()
