@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, timing, workers
+from agent.simulator import build, generic, timing, workers
 from agent.simulator.arguments import converted
 from agent.simulator.call import LATER
 from agent.simulator.database import Row
@@ -248,7 +248,29 @@ def done(world: "World", job: str) -> None:
     world.finish_task(found["pool"], found["task"])
 
 
+def set_blocked_operations(call: "Call", vm: str, value: dict[str, str]) -> None:
+    """Say which operations are blocked, each with a reason."""
+    _change_blocked(call, vm, "set", value)
+
+
+def add_to_blocked_operations(call: "Call", vm: str, key: str, value: str) -> None:
+    """Block one more operation; MAP_DUPLICATE_KEY if it is blocked already."""
+    _change_blocked(call, vm, "add_to", key, value)
+
+
+def remove_from_blocked_operations(call: "Call", vm: str, key: str) -> None:
+    """Allow one operation again."""
+    _change_blocked(call, vm, "remove_from", key)
+
+
+def _change_blocked(call: "Call", vm: str, kind: str, *args: Any) -> None:
+    generic.change(call.db, "VM", vm, "blocked_operations", kind, list(args),
+                   call.db.get("VM", vm, "blocked_operations"))
+
+
 CALLS = {
+    "VM.set_blocked_operations": set_blocked_operations, "VM.add_to_blocked_operations": add_to_blocked_operations,
+    "VM.remove_from_blocked_operations": remove_from_blocked_operations,
     "VM.create": create, "VM.clone": clone, "VM.destroy": destroy, "VM.set_groups": set_groups,
     "VM_group.create": create_group, "VM_group.destroy": destroy_group,
     "VM.assert_can_boot_here": can_boot_here, "VM.get_possible_hosts": get_possible_hosts,
