@@ -77,9 +77,13 @@ def begin(world: "World", job: str) -> None:
 
 
 def stream(world: "World", job: str) -> None:
-    """The memory connection stands."""
+    """The memory connection stands, unless the power of one end has gone meanwhile."""
     found = world.jobs.get(job)
-    if found:
+    gone = [world.nodes[found[end]] for end in ("node", "target")
+            if world.nodes[found[end]].power == "off"] if found else []
+    if gone:
+        node_lost(world, gone[0])
+    elif found:
         found.update(phase="stream", at=world.now, began=world.now, chunks=timing.MIGRATE_CHUNKS,
                      left=found["memory"] / timing.MIGRATE_CHUNKS)
         reflow(world)
