@@ -125,13 +125,15 @@ class XenHypervisor:
             self._held[url] = (self._clock.monotonic() + self._access.hold_s, refusal)
         raise refusal
 
-    def _enter(self, limits: Limits) -> tuple[Link, str | None]:
+    def _enter(self, limits: Limits, *, own_must_answer: bool = False) -> tuple[Link, str | None]:
         """Return a link to the own host, or to its master with the master's address."""
         try:
             return self._login(self._access.url, self._role != "standalone", limits), None
         except errors.HostIsSlave as exc:
             address = str(exc.details["params"][0])
         except errors.Unavailable:
+            if own_must_answer:
+                raise
             # The own toolstack is away; what goes through the master may go on.
             with self._lock:
                 master = self._master
@@ -221,7 +223,8 @@ class XenHypervisor:
             except (errors.SessionLost, errors.HostIsSlave):
                 # Its session or role is another now; only a new login can tell.
                 self._leave()
-        link, master = self._enter(self._quick)
+        # A host that does not answer is in trouble, though its master may still list it.
+        link, master = self._enter(self._quick, own_must_answer=True)
         self._watch = link
         return self._identity(link, master)
 
