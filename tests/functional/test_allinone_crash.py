@@ -6,7 +6,7 @@ The hypervisors run in the test's process and outlive Corral, as real ones do.
 from collections.abc import Callable
 from pathlib import Path
 
-from allinone_world import Alone, Json, Process, allinone_words, corral_words, guest, pool_world, until
+from allinone_world import GIB, Alone, Json, Process, allinone_words, corral_words, guest, pool_world, until
 
 from tools.independent import Pool
 
@@ -23,7 +23,7 @@ def done(count: int) -> Callable[[Json], bool]:
 
 def test_a_drain_that_is_killed_again_and_again_moves_every_vm_once(tmp_path: Path) -> None:
     vms = [guest(f"vm{number}", "h2", 4) for number in range(6)]
-    with Alone(pool_world(3, vms, memory=32 * 1024 ** 3), speed=25) as world:
+    with Alone(pool_world(3, vms, memory=32 * GIB), speed=25) as world:
         words = corral_words(tmp_path, world)
         with Process(words, tmp_path / "log") as first:
             first.corral.adopt("h1", "h2", "h3")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from allinone_world import House, guest, pool_world, until
+from allinone_world import GIB, House, guest, pool_world, until
 
 
 def test_a_host_enabled_behind_our_back_is_disabled_again_and_the_timeline_says_so(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_a_vm_started_on_the_host_between_plan_and_disable_is_moved_too(tmp_path
 
 def test_a_vm_shut_down_in_mid_drain_stays_down_and_the_drain_ends(tmp_path: Path) -> None:
     vms = [guest(f"vm{number}", "h2", 4) for number in range(6)]
-    with House(tmp_path, pool_world(2, vms, memory=64 * 1024 ** 3), speed=20) as house:
+    with House(tmp_path, pool_world(2, vms, memory=64 * GIB), speed=20) as house:
         corral = house.corral
         corral.adopt("h1", "h2")
         operation = corral.begin("host-update --maintenance enable h2")
@@ -59,7 +59,7 @@ def test_a_vm_shut_down_in_mid_drain_stays_down_and_the_drain_ends(tmp_path: Pat
 
 def test_a_vm_migrated_back_in_mid_drain_is_moved_away_again(tmp_path: Path) -> None:
     vms = [guest("small", "h2"), guest("big", "h2", 12, dirty_rate=0)]
-    with House(tmp_path, pool_world(2, vms, memory=64 * 1024 ** 3), speed=10) as house:
+    with House(tmp_path, pool_world(2, vms, memory=64 * GIB), speed=10) as house:
         corral = house.corral
         corral.adopt("h1", "h2")
         operation = corral.begin("host-update --maintenance enable h2")

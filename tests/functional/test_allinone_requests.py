@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from allinone_world import House, guest, pool_world, until
+from allinone_world import GIB, House, guest, pool_world, until
 
 
 def test_two_drains_at_once_share_the_hosts_that_are_left(tmp_path: Path) -> None:
@@ -21,7 +21,7 @@ def test_two_drains_at_once_share_the_hosts_that_are_left(tmp_path: Path) -> Non
 
 def test_a_request_asked_twice_is_one_and_a_contradiction_is_refused(tmp_path: Path) -> None:
     vms = [guest(f"vm{number}", "h2", 4) for number in range(9)]
-    with House(tmp_path, pool_world(3, vms, memory=64 * 1024 ** 3), speed=15) as house:
+    with House(tmp_path, pool_world(3, vms, memory=64 * GIB), speed=15) as house:
         corral = house.corral
         corral.adopt("h1", "h2", "h3")
         operation = corral.begin("host-update --maintenance enable h2")
@@ -42,7 +42,7 @@ def test_a_request_asked_twice_is_one_and_a_contradiction_is_refused(tmp_path: P
 
 def test_a_cancel_in_the_middle_gives_the_host_back_and_leaves_moved_vms(tmp_path: Path) -> None:
     vms = [guest(f"vm{number}", "h2", 4) for number in range(9)]
-    with House(tmp_path, pool_world(3, vms, memory=64 * 1024 ** 3), speed=15) as house:
+    with House(tmp_path, pool_world(3, vms, memory=64 * GIB), speed=15) as house:
         corral = house.corral
         corral.adopt("h1", "h2", "h3")
         operation = corral.begin("host-update --maintenance enable h2")
