@@ -14,14 +14,9 @@ from typing import Any, ClassVar
 
 import oslo_messaging
 from oslo_messaging._drivers import base
-from oslo_messaging._drivers.common import RPCException
 from oslo_serialization import jsonutils
 
 Callback = Callable[[list["Incoming"]], None]
-
-
-class RemoteError(RPCException):  # type: ignore[misc]
-    """The other side raised something that is not one of our answers."""
 
 
 class Incoming(base.RpcIncomingMessage):  # type: ignore[misc]
@@ -142,7 +137,7 @@ class InProcessDriver(base.BaseDriver):  # type: ignore[misc]
         """Deliver ``message``; with ``wait_for_reply`` return the reply.
 
         Raises MessageUndeliverable (nobody listens and ``at_least_once`` was asked),
-        MessagingTimeout, RemoteError.
+        MessagingTimeout, RemoteError (the other side raised what is no answer).
         """
         replies: queue.SimpleQueue[tuple[str, str | None]] | None = queue.SimpleQueue() if wait_for_reply else None
         incoming = Incoming(_copy(ctxt), _copy(message), replies)
@@ -159,7 +154,7 @@ class InProcessDriver(base.BaseDriver):  # type: ignore[misc]
         except queue.Empty:
             raise oslo_messaging.MessagingTimeout(f"no reply on topic {topic} in {timeout} s") from None
         if failure is not None:
-            raise RemoteError(failure)
+            raise oslo_messaging.RemoteError(*failure.split(": ", 1))
         return jsonutils.loads(text)
 
     def send_notification(self, target: Any, ctxt: dict[str, Any], message: dict[str, Any], version: float,

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, hosts, timing, workers
+from agent.simulator import build, hosts, migrations, timing, workers
 from agent.simulator.call import LATER
 from agent.simulator.derived import host_is_live
 from agent.simulator.failure import Failure
@@ -41,6 +41,7 @@ def ejected(world: "World", address: str, pool: int, task: str) -> None:
     node, db = world.nodes[address], world.pools[pool]
     host = db.by_uuid("host", node.uuid)
     if host:
+        migrations.node_lost(world, node)
         hosts.forget(world, pool, host)
     for ref in db.refs("pool"):
         workers.set_operation(world, pool, "pool", ref, task, "")
