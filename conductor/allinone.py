@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="corral-allinone", description=(
         "Runs Corral with simulated XenServer hosts in one process, to try it out."))
     options.add_argument("--hosts", type=int, default=4, help="how many hosts, each a pool of its own (default 4)")
-    options.add_argument("--vms", type=int, default=24, help="how many halted VMs in the first host's pool (default 24)")
+    options.add_argument("--vms", type=int, default=24, help="how many halted VMs in the first pool (default 24)")
     options.add_argument("--world", type=Path, help="a world file (YAML) instead of --hosts and --vms")
     options.add_argument("--speed", type=float, default=1.0,
                          help="seconds of the simulated hypervisors per second (default 1)")

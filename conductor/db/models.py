@@ -112,7 +112,8 @@ class Pool(Base):
     observer: Mapped[str | None]
     #: raised by every accepted plan: two plans can't spend the same memory
     plan_generation: Mapped[int] = mapped_column(Integer, default=0)
-    report: Mapped[dict[str, Any] | None]
+    #: the whole report, read from the database only where it is looked at: it may be megabytes
+    report: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
     #: when the reading of ``report`` began, by the conductor's clock
     report_at: Mapped[float | None]
     frozen: Mapped[str | None]
@@ -230,7 +231,7 @@ class Plan(Base):
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     host: Mapped[str]
     wanted: Mapped[str] = mapped_column(String(16))
-    body: Mapped[dict[str, Any]]
+    body: Mapped[dict[str, Any]] = mapped_column(deferred=True)
     created_at: Mapped[float]
     operation_id: Mapped[str | None] = mapped_column(String(36))
 

@@ -102,6 +102,11 @@ def tasks(session: Session, operation_id: str) -> Sequence[Task]:
                            .order_by(Task.position, Task.id)).all()
 
 
+def count_tasks(session: Session, operation_id: str) -> int:
+    """Return how many tasks an operation has."""
+    return session.scalar(select(func.count()).select_from(Task).where(Task.operation_id == operation_id)) or 0
+
+
 def find_task(session: Session, task_id: str) -> Task | None:
     """Return the task, or None."""
     return session.get(Task, task_id)

@@ -4,6 +4,7 @@ It calls the pure deciders, carries out what they answer, and sets when a sweepe
 look again.  It decides nothing about hosts and pools itself.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,6 @@ _STEPS = 50
 THROUGH_MASTER = frozenset({"host_disable", "host_enable", "vm_migrate", "vm_start", "observe", "pool_eject",
                             "sync_database", "host_destroy"})
 
-
 #: kinds of operations that move VMs
 MOVING = ("maintenance_start", "maintenance_stop")
 
@@ -39,14 +39,15 @@ def advance(tx: Transaction, operation: Operation, *, retried: bool = False) -> 
             return
         if operation.state in states.TERMINAL_OPERATION:
             return
-        decision = _while_frozen(tx, operation, decide(make_view(tx, operation, retried), tx.settings))
-        wake = _carry_out(tx, operation, decision)
+        tasks = operations.tasks(tx.session, operation.id)
+        decision = _while_frozen(tx, operation, decide(make_view(tx, operation, tasks, retried), tx.settings))
+        wake = _carry_out(tx, operation, tasks, decision)
         retried = False
         tx.session.flush()
         if operation.state in states.TERMINAL_OPERATION:
             return
         if not (decision.create or decision.withdraw or decision.event) and wake != 0.0:
-            operation.wake_at = wake or _wake_at(tx, operation)
+            operation.wake_at = wake or _wake_at(tx, tasks)
             return
     raise errors.Bug(f"operation {operation.id} takes no end of steps")
 
@@ -109,24 +110,31 @@ def decide(view: View, settings: Settings) -> Decision:
     raise errors.Bug(f"there is no operation kind {view.kind}")
 
 
-def make_view(tx: Transaction, operation: Operation, retried: bool = False) -> View:
+def make_view(tx: Transaction, operation: Operation, tasks: Sequence[Task], retried: bool = False) -> View:
     """Return the operation as its decider sees it."""
     host = hosts.find(tx.session, operation.host) if operation.host else None
-    busy = [task for task in operations.open_moves(tx.session, operation.pool)
-            if task.state != states.Task.PENDING] if operation.pool else []
-    plans = operations.plans_of(tx.session, operation.id)
+    moving = operation.kind in MOVING and operation.pool
+    moves = operations.open_moves(tx.session, operation.pool or "") if moving else []
+    plans = operations.plans_of(tx.session, operation.id) if moving else []
     return View(
         kind=operation.kind, state=states.Operation(operation.state),
         options=operation.options,
-        tasks=tuple(_task_view(task) for task in operations.tasks(tx.session, operation.id)), now=tx.now,
+        tasks=tuple(_task_view(task) for task in tasks), now=tx.now,
         host_uuid=host.uuid if host else "",
-        in_flight=tuple((task.args["source"], task.args["destination"]) for task in busy),
+        in_flight=tuple((task.args["source"], task.args["destination"]) for task in moves
+                        if task.state != states.Task.PENDING),
         usable_hosts=frozenset(h.uuid for h in hosts.every(tx.session) if h.live and h.enabled),
         retried=retried, replans_left=tx.settings.replans + 1 - len(plans),
-        arriving=sum(task.operation_id != operation.id for task in operations.open_moves_to(
-            tx.session, operation.pool or "", host.uuid)) if host else 0,
-        is_slow=bool(plans) and tx.now - operation.created_at > max(
-            2 * plans[0].body["eta"]["high_s"], tx.settings.slow_at_least_s))
+        arriving=sum(host is not None and task.operation_id != operation.id
+                     and task.args["destination"] == host.uuid for task in moves),
+        is_slow=_is_slow(tx, operation, plans))
+
+
+def _is_slow(tx: Transaction, operation: Operation, plans: Sequence[Plan]) -> bool:
+    """Return whether the operation takes twice as long as its first plan said at most."""
+    taken_s = tx.now - operation.created_at
+    return taken_s > tx.settings.slow_at_least_s and bool(plans) and taken_s > 2 * float(
+        plans[0].body["eta"]["high_s"])
 
 
 def _task_view(task: Task) -> TaskView:
@@ -134,9 +142,9 @@ def _task_view(task: Task) -> TaskView:
                     task.shown or {}, task.readings or {}, task.error, task.not_before)
 
 
-def _carry_out(tx: Transaction, operation: Operation, decision: Decision) -> float | None:
+def _carry_out(tx: Transaction, operation: Operation, tasks: Sequence[Task], decision: Decision) -> float | None:
     """Write what was decided; return when to look again, 0.0 for at once, None for as the tasks say."""
-    rows = {task.id: task for task in operations.tasks(tx.session, operation.id)}
+    rows = {task.id: task for task in tasks}
     for task_id in decision.withdraw:
         tx.apply(rows[task_id], "withdraw", operation)
     for new in decision.create:
@@ -165,8 +173,8 @@ def create(tx: Transaction, operation: Operation, new: NewTask) -> Task:
         args["mark"] = operation.id
     if new.kind == "observe":
         args.update(times=2, apart_s=tx.settings.observe_apart_s)
-    count = len(operations.tasks(tx.session, operation.id))
-    task = Task(id=new_id(), operation_id=operation.id, kind=new.kind, position=count + 1,
+    position = operations.count_tasks(tx.session, operation.id) + 1
+    task = Task(id=new_id(), operation_id=operation.id, kind=new.kind, position=position,
                 state=str(states.Task.PENDING), attempt=1, host=host.name, host_uuid=host.uuid,
                 executor=new.executor or host.name, pool=operation.pool, args=args, shown=new.shown,
                 limit_s=limit_s, progress=0.0, sends=0)
@@ -278,10 +286,10 @@ def store_plan(tx: Transaction, host: str, plan: model.Plan, operation_id: str |
     return row
 
 
-def _wake_at(tx: Transaction, operation: Operation) -> float:
+def _wake_at(tx: Transaction, tasks: Sequence[Task]) -> float:
     """Return when silence or a pause ends that some task of the operation waits for."""
     times = [tx.now + 30.0]
-    for task in operations.tasks(tx.session, operation.id):
+    for task in tasks:
         match states.Task(task.state):
             case states.Task.SENT:
                 times.append((task.sent_at or tx.now) + resend_after(tx, task))
