@@ -166,6 +166,9 @@ def _may_join(tx: Transaction, aggregate: Aggregate, host: Host, active: Operati
     if host.trouble:
         raise errors.Unavailable(f"The hypervisor of host {host.name} can't be used: {host.trouble.get('message')}",
                                  code="hypervisor_unreachable", trouble=host.trouble)
+    if host.pool is None:
+        raise errors.Unavailable(f"The pool of host {host.name} has not been observed yet; try again in some seconds",
+                                 code="pool_not_observed")
     if host.wanted != "serving" or host.quarantined:
         held = "quarantined" if host.quarantined else f"wanted {host.wanted}"
         raise errors.WrongState(f"Host {host.name} is {held}; put it back into service first",

@@ -168,6 +168,12 @@ def unfenced_sessions(session: Session, executor: str, incarnation: str, task_id
     return sorted(str(uuid) for uuid in found)
 
 
+def mark_ended(session: Session, task_id: str, incarnation: str) -> None:
+    """Record that this agent process acts no more under its claims of the task."""
+    session.execute(update(ClaimRecord).where(ClaimRecord.task_id == task_id, ClaimRecord.incarnation == incarnation)
+                    .values(fenced=True), execution_options={"synchronize_session": False})
+
+
 def mark_fenced(session: Session, sessions: Sequence[str]) -> None:
     """Record that the sessions with these uuids can't act any more."""
     if sessions:

@@ -104,6 +104,9 @@ def _settle(tx: Transaction, operation: Operation, task: Task, verdict: Verdict)
                       "message": "A toolstack restarted in mid-move; the move may still be going on"}
     elif event in ("effect", "no_effect"):
         task.error = None
+    if event in ("effect", "no_effect", "refused"):
+        # Its claimant has said that it acts no more; whoever comes after it has nothing to fence.
+        operations.mark_ended(tx.session, task.id, task.incarnation or "")
     tx.apply(task, event, operation, error=verdict.error, **(verdict.detail or {}))
     if event == "no_effect":
         # Each further attempt waits twice as long, so that what stays as it is does not fill the timeline.

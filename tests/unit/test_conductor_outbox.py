@@ -155,6 +155,16 @@ def test_a_new_process_gets_its_predecessors_task_with_the_session_to_fence(worl
     assert agent.running[run.order["task"], 1].order["fence"] == [run.session]
 
 
+def test_a_successor_has_nothing_to_fence_of_tasks_that_have_ended(world: World) -> None:
+    def unfenced(tx: Transaction) -> list[str]:
+        return operations.unfenced_sessions(tx.session, "h1", "a successor", "no task")
+
+    run = claimed(world)
+    assert world.engine.run(unfenced) == [run.session]
+    world.finish(the(world))
+    assert world.engine.run(unfenced) == []
+
+
 def test_no_failure_is_believed_before_the_predecessor_is_fenced(world: World) -> None:
     operation, run = the(world), claimed(world)
     agent = world.agents["h1"]
