@@ -8,6 +8,8 @@ from typing import Any
 
 from oslo_config import cfg, types
 
+from common import errors
+
 DATABASE = (
     cfg.StrOpt("connection", secret=True, default="sqlite:////var/lib/corral/corral.sqlite",
                help="SQLAlchemy URL of the conductors' database, driver written out: postgresql+psycopg://, "
@@ -62,6 +64,15 @@ def register(conf: Any) -> None:
     """Register all groups on ``conf``; a second time changes nothing."""
     for group, options in GROUPS.items():
         conf.register_opts(options, group=group)
+
+
+def load(conf: Any, prog: str, argv: list[str] | None) -> None:
+    """Read command line and configuration files into ``conf``.  Raises Invalid."""
+    register(conf)
+    try:
+        conf(argv, project="corral", prog=prog)
+    except cfg.Error as exc:
+        raise errors.Invalid(str(exc), code="bad_configuration") from exc
 
 
 def list_opts() -> list[tuple[str, list[Any]]]:

@@ -5,7 +5,7 @@ import sys
 
 from oslo_config import cfg
 
-from common import config, errors, rpc, service
+from common import config, rpc, service
 from common.clock import SystemClock
 from conductor.build import Service, settings_from
 from conductor.db.session import Database
@@ -18,11 +18,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None) -> int:
     conf = cfg.CONF
-    config.register(conf)
-    try:
-        conf(argv, project="corral", prog="corral-conductor")
-    except cfg.Error as exc:
-        raise errors.Invalid(str(exc)) from exc
+    config.load(conf, "corral-conductor", argv)
     service.log_to()
     stop = service.Stop()
     stop.catch()

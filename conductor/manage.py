@@ -30,11 +30,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.command in _NOT_YET:
         raise errors.NotImplementedYet(f"{args.command} is not implemented in this version")
     conf = cfg.ConfigOpts()
-    config.register(conf)
-    try:
-        conf(["--config-file", args.config_file] if args.config_file else [], project="corral")
-    except cfg.Error as exc:
-        raise errors.Invalid(str(exc)) from exc
+    config.load(conf, "corral-manage", ["--config-file", args.config_file] if args.config_file else [])
     database = Database(conf.database.connection)
     if args.action == "sync":
         database.upgrade()

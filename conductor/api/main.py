@@ -4,7 +4,7 @@ import sys
 
 from oslo_config import cfg
 
-from common import config, errors, rpc, service
+from common import config, rpc, service
 from common.conductor_api import ConductorAPI
 from conductor.api.app import make_app
 from conductor.api.serve import Service, refuse_exposure
@@ -25,15 +25,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(argv: list[str] | None) -> int:
     conf = cfg.CONF
-    config.register(conf)
     conf.register_cli_opts(OPTIONS, group="api")
     # oslo.messaging has transport_url for the configuration file; the command line goes before it
     conf.register_cli_opt(cfg.StrOpt("transport-url", dest="broker_url", secret=True, metavar="URL",
                                      help="URL of the message broker; by default the file's transport_url."))
-    try:
-        conf(argv, project="corral", prog="corral-api")
-    except cfg.Error as exc:
-        raise errors.Invalid(str(exc)) from exc
+    config.load(conf, "corral-api", argv)
     service.log_to()
     stop = service.Stop()
     stop.catch()

@@ -109,8 +109,8 @@ def _translated() -> Iterator[None]:
         raise errors.Unavailable("The database can't be reached", code="database_unavailable") from exc
     except oslo_db_exception.DBError as exc:
         if isinstance(exc.inner_exception, (sqlite3.OperationalError, sqlalchemy.exc.OperationalError)):
-            LOG.error("The database refuses to work: %s", exc)
-            raise errors.Unavailable("The database refuses to work", code="database_unavailable") from exc
+            reason = getattr(exc.inner_exception, "orig", exc.inner_exception)
+            raise errors.Unavailable(f"The database refuses to work: {reason}", code="database_unavailable") from exc
         raise
 
 

@@ -17,19 +17,9 @@ _Op, _Task = states.Operation, states.Task
 
 def drain(view: View, limits: Limits) -> Decision:
     """Decide for maintenance_start: disable, move every VM away, verify that nothing is left."""
-    if view.state is _Op.CANCELLING:
-        return _give_back(view)
-    if view.state is _Op.FAILING:
-        return _let_go(view)
-    if view.state is not _Op.RUNNING:
-        return Decision()
-    disable = view.latest("host_disable")
-    if disable is None:
-        return Decision(create=(NewTask("host_disable"),))
-    if disable.state is _Task.FAILED:
-        return Decision(event="task_failed", error=failure(disable))
-    if disable.state is not _Task.DONE:
-        return Decision(send=_ready(view, disable))
+    before = _not_running(view) or _until_done(view, "host_disable")
+    if before is not None:
+        return before
     decision, rescue, lost = _moves(view, limits), _rescue(view), _not_covered(view)
     if rescue is not None:
         return replace(rescue, send=decision.send)
@@ -42,19 +32,9 @@ def drain(view: View, limits: Limits) -> Decision:
 
 def restore(view: View, limits: Limits) -> Decision:
     """Decide for maintenance_stop: enable, then bring the host's own VMs home as far as they can go."""
-    if view.state is _Op.CANCELLING:
-        return _give_back(view)
-    if view.state is _Op.FAILING:
-        return _let_go(view)
-    if view.state is not _Op.RUNNING:
-        return Decision()
-    enable = view.latest("host_enable")
-    if enable is None:
-        return Decision(create=(NewTask("host_enable"),))
-    if enable.state is _Task.FAILED:
-        return Decision(event="task_failed", error=failure(enable))
-    if enable.state is not _Task.DONE:
-        return Decision(send=_ready(view, enable))
+    before = _not_running(view) or _until_done(view, "host_enable")
+    if before is not None:
+        return before
     decision, rescue = _moves(view, limits), _rescue(view)
     if rescue is not None:
         return replace(rescue, send=decision.send)
@@ -75,14 +55,29 @@ def single(view: View, kind: str) -> Decision:
     if view.options.get("held") and not view.retried and not view.tasks:
         return Decision(attention=Attention("enabled_again", "The host is enabled again and again; find out by whom, "
                                             "then retry, or abandon"))
+    return _until_done(view, kind) or Decision(event="verified")
+
+
+def _not_running(view: View) -> Decision | None:
+    """Return what is left to do for an operation that does not go forward (any more); None if it does."""
+    match view.state:
+        case _Op.RUNNING:
+            return None
+        case _Op.CANCELLING:
+            return _give_back(view)
+        case _Op.FAILING:
+            return _let_go(view)
+    return Decision()
+
+
+def _until_done(view: View, kind: str) -> Decision | None:
+    """Return what leads to a done task of ``kind``; None once it is done."""
     task = view.latest(kind)
     if task is None:
         return Decision(create=(NewTask(kind),))
     if task.state is _Task.FAILED:
         return Decision(event="task_failed", error=failure(task))
-    if task.state is _Task.DONE:
-        return Decision(event="verified")
-    return Decision(send=_ready(view, task))
+    return None if task.state is _Task.DONE else Decision(send=_ready(view, task))
 
 
 def _ready(view: View, task: TaskView) -> tuple[str, ...]:
