@@ -77,6 +77,7 @@ class AllInOne:
 
     def stop(self) -> None:
         """Close the door, then stop the others; what is under way is found again at the next start."""
+        self._conductor.engine.end_waits()
         self.api.stop()
         with ThreadPoolExecutor(max(1, len(self._agents))) as together:
             list(together.map(lambda one: one.stop(), self._agents))

@@ -1,5 +1,6 @@
 """Puts a conductor together: the same for the daemon and for the all-in-one."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from common import conductor_api, messages, rpc
@@ -36,8 +37,9 @@ class Service:
 
     def stop(self) -> None:
         """Handle what was taken and end; everything else is in the database."""
-        for server in self._servers:
-            server.stop()
+        self.engine.end_waits()
+        with ThreadPoolExecutor(len(self._servers)) as together:
+            list(together.map(lambda server: server.stop(), self._servers))
         self._sweeper.stop()
         self._database.close()
 

@@ -85,7 +85,8 @@ class Conductor:
             seen = self._engine.news()
             answer = self._read(work)
             left = deadline - clock.monotonic()
-            if answer["events"] or answer["operation"]["state"] in states.TERMINAL_OPERATION or left <= 0:
+            ended = answer["operation"]["state"] in states.TERMINAL_OPERATION
+            if answer["events"] or ended or left <= 0 or self._engine.ending:
                 return answer
             # Another conductor's changes are not heard here, so the wait is cut in pieces.
             self._engine.wait_news(seen, min(left, 1.0))

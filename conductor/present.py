@@ -119,7 +119,7 @@ class Presenter:
         if active is not None and active.kind in _STATE:
             giving_back = active.kind == "maintenance_start" and active.state == states.Operation.CANCELLING
             return "restoring" if giving_back else _STATE[active.kind]
-        if row.enabled is None:
+        if row.enabled is None or row.live is False:
             return "unknown"
         if row.enabled:
             return "serving"

@@ -78,9 +78,12 @@ def _begin(tx: Transaction, operation: Operation) -> bool:
             return False
     except errors.Unavailable as exc:
         # Accepted means kept: what can't be read now is waited for, but not for ever.
-        since = (operation.attention or {}).get("since", tx.now)
+        since = operation.options.get("waits_since", tx.now)
+        operation.options = {**operation.options, "waits_since": since}
         if tx.now - since < tx.settings.begin_limit_s:
-            _attend(tx, operation, Attention(exc.code, exc.message, exc.details))
+            # The first report of a new pool is some syncs away; that is nothing to call a person for.
+            if tx.now - since >= 3 * tx.settings.sync_interval_s:
+                _attend(tx, operation, Attention(exc.code, exc.message, exc.details))
             operation.wake_at = tx.now + tx.settings.retry_pause_s
             return False
         operation.error = exc.to_wire()

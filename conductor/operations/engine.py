@@ -87,6 +87,8 @@ class Engine:
         self.settings = settings
         #: since when agents could be heard here
         self.receiving_since = clock.now()
+        #: nobody may wait here any more
+        self.ending = False
         self._news = threading.Condition()
         self._count = 0
 
@@ -122,6 +124,11 @@ class Engine:
     def read(self, work: Callable[[Session], R]) -> R:
         """Return ``work(session)``, which only reads."""
         return self._database.read(work)
+
+    def end_waits(self) -> None:
+        """Let everybody who waits for news go, now and from now on: this conductor is about to end."""
+        self.ending = True
+        self.wake()
 
     def wake(self) -> None:
         """Wake everybody who waits for news."""

@@ -95,8 +95,8 @@ def _settle(tx: Transaction, operation: Operation, task: Task, verdict: Verdict)
     awaited = bool(verdict.detail and verdict.detail.get("past_return"))
     patient = awaited or (task.kind == "observe" and operation.kind == "maintenance_start")
     if event == "no_effect" and not patient and task.attempt >= settings.move_attempts:
-        event = "refused"
-    if event == "refused":
+        event = "exhausted"
+    if event in ("refused", "exhausted"):
         task.error = verdict.error or {"code": "no_effect", "details": task.readings or {},
                                        "message": f"{task.attempt} attempts had no effect"}
     elif event == "floating":
@@ -104,7 +104,7 @@ def _settle(tx: Transaction, operation: Operation, task: Task, verdict: Verdict)
                       "message": "A toolstack restarted in mid-move; the move may still be going on"}
     elif event in ("effect", "no_effect"):
         task.error = None
-    if event in ("effect", "no_effect", "refused"):
+    if event in ("effect", "no_effect", "refused", "exhausted"):
         # Its claimant has said that it acts no more; whoever comes after it has nothing to fence.
         operations.mark_ended(tx.session, task.id, task.incarnation or "")
     tx.apply(task, event, operation, error=verdict.error, **(verdict.detail or {}))

@@ -57,7 +57,7 @@ def _hosts(session: Session, pool: Pool, report: PoolReport) -> tuple[model.Host
             version=_version(seen.version), cpu_vendor=seen.cpu_vendor, cpu_features=seen.cpu_features,
             cpus=seen.cpus, memory_total_bytes=seen.memory_total_bytes,
             memory_overhead_bytes=seen.memory_overhead_bytes, srs=frozenset(seen.srs),
-            networks=frozenset(seen.networks)))
+            networks=frozenset(seen.networks), trouble=str((row.trouble or {}).get("message", "")) if row else ""))
     return tuple(found)
 
 

@@ -69,6 +69,9 @@ def host_refusal(snapshot: Snapshot, host: Host) -> Blocker | None:
                    f"corral aggregate-add-host <aggregate> {name}")
     if not host.live:
         return _no(host, "HOST_NOT_LIVE", f"{name} is not live", f"start {name} or repair its network")
+    if host.trouble:
+        return _no(host, "HOST_IN_TROUBLE", f"{name} can't be reached by its own agent: {host.trouble}",
+                   f"corral host-show {name}")
     if host.leaving:
         return _no(host, "HOST_LEAVING", f"{name} is about to be drained or removed", "corral operation-list")
     if host.wanted == DISABLED:

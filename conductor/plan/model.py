@@ -44,6 +44,7 @@ class Host(Json):
     memory_overhead_bytes: int
     srs: frozenset[str]
     networks: frozenset[str]
+    trouble: str = ""               # why its own agent can't reach it, though its pool may still list it as live
 
 
 @dataclass(frozen=True, slots=True)
