@@ -7,6 +7,8 @@ import pytest
 from conductor_world import World
 
 from common import errors
+from conductor.db import hosts
+from conductor.operations.engine import Transaction
 
 
 @pytest.fixture
@@ -316,3 +318,22 @@ def test_a_quarantined_host_is_not_taken_into_a_pool(world: World) -> None:
     assert world.refused("aggregate_add_host", id=1, host="h1").code == "host_not_serving"
     world.finish(world.begin("maintenance_stop", host="h1"))
     joined(world, "h1")
+
+
+def test_a_host_waits_for_the_first_report_of_its_pool_and_calls_a_person_only_later(world: World) -> None:
+    joined(world, "h1")
+    world.agents["h1"].is_up = False
+
+    def forget_master(tx: Transaction) -> None:
+        pool = hosts.find_pool(tx.session, "pool-1")
+        assert pool is not None
+        pool.master = None
+
+    world.engine.run(forget_master)
+    operation = add(world, "h2")
+    world.pass_time(20)
+    assert (world.state(operation), world.row(operation).attention) == ("planning", None)
+    world.pass_time(20)
+    assert (world.row(operation).attention or {})["code"] == "master_unknown"
+    world.agents["h1"].is_up = True
+    assert world.finish(operation)["state"] == "succeeded", world.story()
