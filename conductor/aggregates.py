@@ -3,11 +3,10 @@
 from typing import Any
 
 from common import errors
-from conductor import states
 from conductor.db import aggregates, hosts, operations
 from conductor.db.models import Aggregate, Host, Membership, Operation
 from conductor.operations import begin
-from conductor.operations.accept import in_maintenance
+from conductor.operations.accept import in_maintenance, store_accepted
 from conductor.operations.advance import advance, is_up
 from conductor.operations.engine import Transaction, new_id
 from conductor.operations.snapshot import of_pool
@@ -104,7 +103,7 @@ def add_host(tx: Transaction, aggregate_id: int, name: str, user: str) -> tuple[
     tx.session.flush()
     if not backed:
         return aggregate, None
-    return aggregate, _store(tx, "aggregate_add_host", aggregate, host, user, {})
+    return aggregate, _begin(tx, "aggregate_add_host", aggregate, host, user, {})
 
 
 def remove_host(tx: Transaction, aggregate_id: int, name: str, options: dict[str, Any],
@@ -132,7 +131,7 @@ def remove_host(tx: Transaction, aggregate_id: int, name: str, options: dict[str
     _may_leave(tx, aggregate, host, place, bool(options.get("confirm_data_loss")))
     place.state = "leaving"
     aggregate.updated_at = tx.now
-    return aggregate, _store(tx, "aggregate_remove_host", aggregate, host, user, dict(options))
+    return aggregate, _begin(tx, "aggregate_remove_host", aggregate, host, user, dict(options))
 
 
 def _check_place(tx: Transaction, aggregate: Aggregate, place: Membership, active: Operation | None,
@@ -194,7 +193,7 @@ def _may_leave(tx: Transaction, aggregate: Aggregate, host: Host, place: Members
     way = begin.remove_way(tx, probe)["way"]
     if place.adopted:
         return
-    seen = of_pool(tx.session, host.pool, tx.now, tx.settings.agent_down_s)
+    seen = of_pool(tx, host.pool)
     if not in_maintenance(seen, host):
         running = [vm.name for vm in seen.residents.get(host.uuid, ()) if not vm.control_domain]
         raise errors.WrongState(f"Host {host.name} is not empty: {', '.join(running[:5]) or 'it is not disabled'}",
@@ -208,17 +207,10 @@ def _may_leave(tx: Transaction, aggregate: Aggregate, host: Host, place: Members
                                 "repeat with confirm_data_loss if they may go", code="data_loss", disks=disks)
 
 
-def _store(tx: Transaction, kind: str, aggregate: Aggregate, host: Host, user: str,
+def _begin(tx: Transaction, kind: str, aggregate: Aggregate, host: Host, user: str,
            options: dict[str, Any]) -> Operation:
     """Store an operation that waits for its turn at the aggregate, and begin it if that is now."""
-    host.epoch += 1
-    operation = Operation(id=new_id(), kind=kind, state=str(states.Operation.PLANNING), host=host.name,
-                          aggregate_id=aggregate.id, pool=aggregate.pool or host.pool, active_host=host.name,
-                          epoch=host.epoch, options=options, user=user, created_at=tx.now, updated_at=tx.now,
-                          started_at=tx.now, last_event=0, wake_at=tx.now)
-    tx.session.add(operation)
-    tx.session.flush()
-    tx.note(operation, "accepted", f"Accepted from {user}")
+    operation = store_accepted(tx, kind, host, user, options, aggregate=aggregate)
     advance(tx, operation)
     return operation
 

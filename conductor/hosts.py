@@ -31,15 +31,15 @@ def sync(tx: Transaction, said: Sync) -> SyncAnswer:
                                 "before another machine takes its name", code="host_uuid_changed")
     first = host.last_sync_at < tx.now - tx.settings.agent_down_s
     _note_state(tx, host, said)
-    observe = _elect(tx, host)
-    if said.report is not None and observe and said.report.get("pool") == host.pool:
-        _take_report(tx, PoolReport.from_wire(said.report))
+    observed = _elect(tx, host)
+    if said.report is not None and observed is not None and said.report.get("pool") == observed.uuid:
+        _take_report(tx, observed, PoolReport.from_wire(said.report))
     _freeze(tx, host)
     waiting, dropped = orders.hear(tx, host, said.running)
     if first:
         LOG.info("The agent of host %s is heard", host.name)
-    return SyncAnswer(observe=observe, interval_s=tx.settings.sync_interval_s, orders=waiting, dropped=dropped,
-                      members=_members(tx, host, said))
+    return SyncAnswer(observe=observed is not None, interval_s=tx.settings.sync_interval_s, orders=waiting,
+                      dropped=dropped, members=_members(tx, host, said))
 
 
 def _members(tx: Transaction, host: Host | None, said: Sync) -> dict[str, str]:
@@ -121,10 +121,10 @@ def _freeze(tx: Transaction, host: Host) -> None:
         pool.frozen = frozen
 
 
-def _elect(tx: Transaction, host: Host) -> bool:
-    """Return whether this host's agent observes its pool; the present observer keeps it while it is heard."""
+def _elect(tx: Transaction, host: Host) -> Pool | None:
+    """Return the pool that this host's agent observes, if any; the present observer keeps it while it is heard."""
     if host.pool is None or host.trouble or host.role == "unreachable":
-        return False
+        return None
     pool = hosts.find_pool(tx.session, host.pool)
     if pool is None:
         pool = Pool(uuid=host.pool, plan_generation=0)
@@ -132,33 +132,27 @@ def _elect(tx: Transaction, host: Host) -> bool:
     if pool.observer != host.name:
         other = hosts.find(tx.session, pool.observer) if pool.observer else None
         if other is not None and other.pool == pool.uuid and not other.trouble and is_up(tx, other.last_sync_at):
-            return False
+            return None
         pool.observer = host.name
         tx.session.flush()
-    return True
+    return pool
 
 
-def _take_report(tx: Transaction, report: PoolReport) -> None:
+def _take_report(tx: Transaction, pool: Pool, report: PoolReport) -> None:
     """Store what the pool's observer has read, and look for what changed behind our back."""
-    pool = hosts.find_pool(tx.session, report.pool)
-    if pool is None:
-        pool = Pool(uuid=report.pool, plan_generation=0)
-        tx.session.add(pool)
     began = tx.now - max(report.age_s, 0.0)
+    seen_hosts = [HostReport.from_wire(wire) for wire in report.hosts]
     # Every field is there from here on, also when an older agent left out what it does not know.
-    pool.report = {**report.to_wire(), "hosts": [HostReport.from_wire(wire).to_wire() for wire in report.hosts],
+    pool.report = {**report.to_wire(), "hosts": [seen.to_wire() for seen in seen_hosts],
                    "vms": [VmReport.from_wire(wire).to_wire() for wire in report.vms]}
     pool.report_at, pool.master = began, report.master
-    for wire in report.hosts:
-        seen = HostReport.from_wire(wire)
-        host = hosts.find_uuid(tx.session, seen.uuid)
-        if host is None or host.pool != report.pool or (host.observed_at or 0.0) > began:
+    known = {host.uuid: host for host in hosts.in_pool(tx.session, pool.uuid)}
+    for seen in seen_hosts:
+        host = known.get(seen.uuid)
+        if host is None or (host.observed_at or 0.0) > began:
             continue
         host.enabled, host.live, host.observed_at = seen.enabled, seen.live, began
         host.started_at = seen.agent_start_time or host.started_at
         if not seen.enabled:
             host.disabled_at_start = host.started_at
-        tx.session.flush()
         drift.check(tx, host, began)
-
-

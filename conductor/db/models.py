@@ -145,7 +145,6 @@ class Operation(Base):
     reason: Mapped[str | None]
     created_at: Mapped[float]
     updated_at: Mapped[float]
-    started_at: Mapped[float | None]
     ended_at: Mapped[float | None]
     #: when a sweeper should look at it next; NULL at the end
     wake_at: Mapped[float | None]

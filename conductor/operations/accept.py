@@ -10,9 +10,9 @@ from common import errors
 from conductor import states
 from conductor.db import aggregates, hosts, operations
 from conductor.db.models import Host, Operation, Plan
-from conductor.operations import snapshot
+from conductor.operations import begin, snapshot
 from conductor.operations.advance import advance, create, create_moves, is_up, move_on, store_plan
-from conductor.operations.engine import Transaction, new_id
+from conductor.operations.engine import Transaction
 from conductor.operations.truth import what_changed
 from conductor.operations.view import NewTask
 from conductor.plan import model
@@ -39,9 +39,7 @@ def maintenance_start(tx: Transaction, name: str, options: dict[str, Any], user:
     active = _drop_drift(tx, active)
     _nobody_holds(host, active)
     _may_be_taken(tx, host)
-    if host.pool:
-        hosts.take_turn(tx.session, host.pool)
-    seen = snapshot.of_pool(tx.session, host.pool, tx.now, tx.settings.agent_down_s)
+    seen = _look(tx, host)
     if host.wanted == model.MAINTENANCE and in_maintenance(seen, host):
         return None
     shown = operations.plan(tx.session, options["plan"]) if options.get("plan") else None
@@ -50,7 +48,7 @@ def maintenance_start(tx: Transaction, name: str, options: dict[str, Any], user:
     plan = _approved(tx, seen, host, shown, if_changed) if shown else None
     if plan is None:
         shown, plan = None, _drain_plan(tx, seen, host, options)
-    operation = _store(tx, "maintenance_start", host, user, {
+    operation = store_accepted(tx, "maintenance_start", host, user, {
         "if_changed": if_changed, "allow_partial": bool(options.get("allow_partial")),
         "left": [blocker.to_json() for blocker in plan.left], "wanted_before": host.wanted})
     operation.plan_id = _take_plan(tx, host, plan, shown, operation).id
@@ -81,11 +79,9 @@ def maintenance_stop(tx: Transaction, name: str, options: dict[str, Any], user: 
     if host.wanted == model.SERVING and host.enabled and not host.quarantined:
         return None
     _can_be_reached(tx, host)
-    if host.pool:
-        hosts.take_turn(tx.session, host.pool)
-    seen = snapshot.of_pool(tx.session, host.pool, tx.now, tx.settings.agent_down_s)
+    seen = _look(tx, host)
     plan = restore_plan(tx, seen, host)
-    operation = _store(tx, "maintenance_stop", host, user, {
+    operation = store_accepted(tx, "maintenance_stop", host, user, {
         "left": [blocker.to_json() for blocker in plan.left], "wanted_before": host.wanted})
     operation.plan_id = store_plan(tx, host.name, plan, operation.id).id
     host.wanted, host.owner = model.SERVING, operation.id
@@ -106,7 +102,7 @@ def host_disable(tx: Transaction, name: str, reason: str | None, user: str) -> O
         host.reason = reason or host.reason
         return None
     _can_be_reached(tx, host)
-    operation = _store(tx, "host_disable", host, user, {"wanted_before": host.wanted}, reason)
+    operation = store_accepted(tx, "host_disable", host, user, {"wanted_before": host.wanted}, reason=reason)
     host.wanted, host.owner, host.reason = model.DISABLED, operation.id, reason
     advance(tx, operation)
     return operation
@@ -126,7 +122,7 @@ def host_enable(tx: Transaction, name: str, user: str) -> Operation | None:
     if host.wanted == model.SERVING and host.enabled and not host.quarantined:
         return None
     _can_be_reached(tx, host)
-    operation = _store(tx, "host_enable", host, user, {"wanted_before": host.wanted})
+    operation = store_accepted(tx, "host_enable", host, user, {"wanted_before": host.wanted})
     host.wanted, host.owner = model.SERVING, operation.id
     advance(tx, operation)
     return operation
@@ -135,7 +131,7 @@ def host_enable(tx: Transaction, name: str, user: str) -> Operation | None:
 def plan_preview(tx: Transaction, name: str, wanted: str, options: dict[str, Any]) -> Plan:
     """Store and return the plan that a request would run now.  Raises NotFound, Infeasible, Unavailable."""
     host = hosts.get(tx.session, name)
-    seen = snapshot.of_pool(tx.session, host.pool, tx.now, tx.settings.agent_down_s)
+    seen = snapshot.of_pool(tx, host.pool)
     plan = _drain_plan(tx, seen, host, options) if wanted == "enable" else restore_plan(tx, seen, host)
     return store_plan(tx, host.name, plan, None)
 
@@ -146,6 +142,13 @@ def restore_plan(tx: Transaction, seen: model.Snapshot, host: Host) -> model.Pla
     moves = operations.moves_away(tx.session, host.name, operations.last_served(tx.session, host.name))
     home = sorted({move.args["vm"] for move in moves if move.args["source"] == host.uuid})
     return plan_restore(seen, host.uuid, home, limits=tx.settings.limits, estimates=tx.settings.estimates)
+
+
+def _look(tx: Transaction, host: Host) -> model.Snapshot:
+    """Return what is true of the host's pool and stays so until the transaction's end, as far as others plan there."""
+    if host.pool:
+        hosts.take_turn(tx.session, host.pool)
+    return snapshot.of_pool(tx, host.pool)
 
 
 def in_maintenance(seen: model.Snapshot, host: Host) -> bool:
@@ -211,15 +214,10 @@ def _take_plan(tx: Transaction, host: Host, plan: model.Plan, shown: Plan | None
     return shown
 
 
-def _store(tx: Transaction, kind: str, host: Host, user: str, options: dict[str, Any],
-           reason: str | None = None) -> Operation:
-    """Store an operation that holds ``host``; taking or giving back a host raises its epoch."""
-    host.epoch += 1
-    operation = Operation(id=new_id(), kind=kind, state=str(_Op.PLANNING), host=host.name, pool=host.pool,
-                          active_host=host.name, epoch=host.epoch, options=options, user=user, reason=reason,
-                          created_at=tx.now, updated_at=tx.now, started_at=tx.now, last_event=0, wake_at=tx.now)
-    tx.session.add(operation)
-    tx.session.flush()
+def store_accepted(tx: Transaction, kind: str, host: Host, user: str, options: dict[str, Any],
+                   **more: Any) -> Operation:
+    """Store an operation that a person or a service asked for."""
+    operation = begin.store(tx, kind, host, user, options, **more)
     tx.note(operation, "accepted", f"Accepted from {user}")
     return operation
 

@@ -242,8 +242,7 @@ def _replan(tx: Transaction, operation: Operation) -> tuple[Attention | None, fl
     moves = [task for task in operations.tasks(tx.session, operation.id) if task.kind == "vm_migrate"]
     unclaimed = [task for task in moves if task.state in (states.Task.PENDING, states.Task.SENT)]
     try:
-        seen = snapshot.of_pool(tx.session, operation.pool, tx.now, settings.agent_down_s,
-                                without={task.id for task in unclaimed})
+        seen = snapshot.of_pool(tx, operation.pool, without={task.id for task in unclaimed})
     except errors.Unavailable as exc:
         return Attention(exc.code, exc.message, exc.details), tx.now + settings.retry_pause_s
     outcome = plan_drain(seen, host.uuid, limits=settings.limits, estimates=settings.estimates,

@@ -1,11 +1,26 @@
-"""How a waiting membership operation begins: it takes its turn at the aggregate, and its way is settled."""
+"""How an operation begins: it is stored, and one on an aggregate takes its turn there and settles its way."""
 
 from typing import Any
 
 from common import errors
+from conductor import states
 from conductor.db import aggregates, hosts, operations
-from conductor.db.models import Operation
-from conductor.operations.engine import Transaction
+from conductor.db.models import Aggregate, Host, Operation
+from conductor.operations.engine import Transaction, new_id
+
+
+def store(tx: Transaction, kind: str, host: Host, user: str, options: dict[str, Any], *,
+          aggregate: Aggregate | None = None, reason: str | None = None) -> Operation:
+    """Store an operation that holds ``host``; taking or giving back a host raises its epoch."""
+    host.epoch += 1
+    operation = Operation(
+        id=new_id(), kind=kind, state=str(states.Operation.PLANNING), host=host.name, active_host=host.name,
+        aggregate_id=aggregate.id if aggregate else None, pool=(aggregate and aggregate.pool) or host.pool,
+        epoch=host.epoch, options=options, user=user, reason=reason, created_at=tx.now, updated_at=tx.now,
+        last_event=0, wake_at=tx.now)
+    tx.session.add(operation)
+    tx.session.flush()
+    return operation
 
 
 def take_turn(tx: Transaction, operation: Operation) -> bool:

@@ -2,9 +2,10 @@
 
 from conductor import states
 from conductor.db import operations
-from conductor.db.models import Host, Operation
+from conductor.db.models import Host
+from conductor.operations import begin
 from conductor.operations.advance import advance, create
-from conductor.operations.engine import Transaction, new_id
+from conductor.operations.engine import Transaction
 from conductor.operations.view import NewTask
 
 #: who asks for a re-assertion
@@ -41,14 +42,9 @@ def _begin(tx: Transaction, host: Host) -> None:
     before = operations.count_since(tx.session, host.name, "host_disable", CORRAL, since)
     restarted = host.disabled_at_start not in (None, host.started_at)
     why = "its toolstack has restarted" if restarted else "somebody enabled it"
-    operation = Operation(
-        id=new_id(), kind="host_disable", state=str(states.Operation.PLANNING), host=host.name, pool=host.pool,
-        active_host=host.name, epoch=host.epoch + 1, options={"wanted_before": host.wanted, "drift": True},
-        user=CORRAL, reason=f"Host {host.name} is wanted {host.wanted} and serves: {why}", created_at=tx.now,
-        updated_at=tx.now, last_event=0, wake_at=tx.now)
-    host.epoch += 1
-    tx.session.add(operation)
-    tx.session.flush()
+    operation = begin.store(
+        tx, "host_disable", host, CORRAL, {"wanted_before": host.wanted, "drift": True},
+        reason=f"Host {host.name} is wanted {host.wanted} and serves: {why}")
     tx.note(operation, "drift", operation.reason or "")
     if before >= settings.reenabled_times:
         operation.options = {**operation.options, "held": True}

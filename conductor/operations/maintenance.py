@@ -8,7 +8,17 @@ from dataclasses import replace
 from typing import Any
 
 from conductor import states
-from conductor.operations.view import Attention, Decision, NewTask, TaskView, View, failure, ready, withdrawable
+from conductor.operations.view import (
+    Attention,
+    Decision,
+    NewTask,
+    TaskView,
+    View,
+    ready,
+    sendable,
+    until_done,
+    withdrawable,
+)
 from conductor.plan.model import Limits, Move
 from conductor.plan.schedule import startable
 
@@ -17,7 +27,7 @@ _Op, _Task = states.Operation, states.Task
 
 def drain(view: View, limits: Limits) -> Decision:
     """Decide for maintenance_start: disable, move every VM away, verify that nothing is left."""
-    before = _not_running(view) or _until_done(view, "host_disable")
+    before = _not_running(view) or until_done(view, NewTask("host_disable"))
     if before is not None:
         return before
     decision, rescue, lost = _moves(view, limits), _rescue(view), _not_covered(view)
@@ -32,7 +42,7 @@ def drain(view: View, limits: Limits) -> Decision:
 
 def restore(view: View, limits: Limits) -> Decision:
     """Decide for maintenance_stop: enable, then bring the host's own VMs home as far as they can go."""
-    before = _not_running(view) or _until_done(view, "host_enable")
+    before = _not_running(view) or until_done(view, NewTask("host_enable"))
     if before is not None:
         return before
     decision, rescue = _moves(view, limits), _rescue(view)
@@ -55,7 +65,7 @@ def single(view: View, kind: str) -> Decision:
     if view.options.get("held") and not view.retried and not view.tasks:
         return Decision(attention=Attention("enabled_again", "The host is enabled again and again; find out by whom, "
                                             "then retry, or abandon"))
-    return _until_done(view, kind) or Decision(event="verified")
+    return until_done(view, NewTask(kind)) or Decision(event="verified")
 
 
 def _not_running(view: View) -> Decision | None:
@@ -68,20 +78,6 @@ def _not_running(view: View) -> Decision | None:
         case _Op.FAILING:
             return _let_go(view)
     return Decision()
-
-
-def _until_done(view: View, kind: str) -> Decision | None:
-    """Return what leads to a done task of ``kind``; None once it is done."""
-    task = view.latest(kind)
-    if task is None:
-        return Decision(create=(NewTask(kind),))
-    if task.state is _Task.FAILED:
-        return Decision(event="task_failed", error=failure(task))
-    return None if task.state is _Task.DONE else Decision(send=_ready(view, task))
-
-
-def _ready(view: View, task: TaskView) -> tuple[str, ...]:
-    return (task.id,) if ready(task, view.now) else ()
 
 
 def _moves(view: View, limits: Limits) -> Decision:
@@ -168,7 +164,7 @@ def _verify(view: View) -> Decision:
         return Decision(create=(NewTask("observe"),))
     if observe.state is _Task.DONE:
         return Decision(event="verified")
-    return Decision(send=_ready(view, observe), attention=_left_behind(view))
+    return Decision(send=sendable(view, observe), attention=_left_behind(view))
 
 
 def _left_behind(view: View) -> Attention | None:
@@ -197,7 +193,7 @@ def _give_back(view: View) -> Decision:
                                             + str((enable.error or {}).get("message")), enable.error or {}))
     if enable.state is _Task.DONE:
         return Decision(event="settled")
-    return Decision(send=_ready(view, enable))
+    return Decision(send=sendable(view, enable))
 
 
 def _let_go(view: View) -> Decision:

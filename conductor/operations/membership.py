@@ -5,7 +5,7 @@ stored in ``options["way"]``: init (it becomes the pool), join, or adopt (it is 
 """
 
 from conductor import states
-from conductor.operations.view import Decision, NewTask, View, failure, ready, withdrawable
+from conductor.operations.view import Decision, NewTask, View, failure, sendable, until_done, withdrawable
 
 _Op, _Task = states.Operation, states.Task
 
@@ -44,15 +44,8 @@ def remove(view: View, eject_limit_s: float) -> Decision:
 
 def _in_turn(view: View, steps: list[NewTask]) -> Decision:
     """Carry out ``steps`` one after the other; the first that fails for good fails the whole."""
-    for step in steps:
-        task = view.latest(step.kind)
-        if task is None:
-            return Decision(create=(step,))
-        if task.state is _Task.FAILED:
-            return Decision(event="task_failed", error=failure(task))
-        if task.state is not _Task.DONE:
-            return Decision(send=(task.id,) if ready(task, view.now) else ())
-    return Decision(event="verified")
+    return next((found for step in steps if (found := until_done(view, step)) is not None),
+                Decision(event="verified"))
 
 
 def _undo(view: View) -> Decision:
@@ -68,5 +61,5 @@ def _undo(view: View) -> Decision:
     if destroy is None and join is not None and join.state is _Task.FAILED and join.readings.get("on_master"):
         return Decision(create=(NewTask("host_destroy", executor=view.options["master_host"]),))
     if destroy is not None and destroy.is_open:
-        return Decision(send=(destroy.id,) if ready(destroy, view.now) else ())
+        return Decision(send=sendable(view, destroy))
     return Decision(event="settled")

@@ -8,22 +8,23 @@ from common.messages import HostReport, PoolReport, VmReport
 from conductor.db import aggregates, hosts, operations
 from conductor.db.models import Host, Pool, Task
 from conductor.db.session import Session
+from conductor.operations.engine import Transaction
 from conductor.plan import model
 
 #: operations that take the host out of service
 _TAKING = ("maintenance_start", "aggregate_remove_host", "host_disable")
 
 
-def of_pool(session: Session, pool_uuid: str | None, now: float, oldest_s: float,
-            without: Collection[str] = ()) -> model.Snapshot:
-    """Return the snapshot of a pool whose report is at most ``oldest_s`` old.
+def of_pool(tx: Transaction, pool_uuid: str | None, without: Collection[str] = ()) -> model.Snapshot:
+    """Return the snapshot of a pool whose report is younger than an agent's silence may last.
 
     The moves with the ids ``without`` are taken as if they were never planned.
 
     Raises Unavailable when there is none: no plan is made on what was not observed.
     """
-    pool = hosts.find_pool(session, pool_uuid)
-    if pool is None or pool.report is None or pool.report_at is None or now - pool.report_at > oldest_s:
+    session, pool = tx.session, hosts.find_pool(tx.session, pool_uuid)
+    if (pool is None or pool.report is None or pool.report_at is None
+            or tx.now - pool.report_at > tx.settings.agent_down_s):
         raise errors.Unavailable("The pool has not been observed lately; its agents may be down or can't reach "
                                  "the hypervisor", code="pool_not_observed", pool=pool_uuid)
     if pool.frozen:

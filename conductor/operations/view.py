@@ -111,6 +111,21 @@ def withdrawable(view: View) -> tuple[str, ...]:
     return tuple(task.id for task in view.tasks if task.is_open and not task.is_claimed)
 
 
+def until_done(view: View, step: NewTask) -> Decision | None:
+    """Return what leads to a done task of the step's kind; None once it is done."""
+    task = view.latest(step.kind)
+    if task is None:
+        return Decision(create=(step,))
+    if task.state is states.Task.FAILED:
+        return Decision(event="task_failed", error=failure(task))
+    return None if task.state is states.Task.DONE else Decision(send=sendable(view, task))
+
+
+def sendable(view: View, task: TaskView) -> tuple[str, ...]:
+    """Return the task if it may be sent now, as a decision lists it."""
+    return (task.id,) if ready(task, view.now) else ()
+
+
 def ready(task: TaskView, now: float) -> bool:
     """Return whether a task waits for nothing but to be sent."""
     return task.state is states.Task.PENDING and (task.not_before is None or task.not_before <= now)

@@ -85,7 +85,6 @@ def upgrade() -> None:
     sa.Column('reason', sa.String(length=255), nullable=True),
     sa.Column('created_at', sa.Double(), nullable=False),
     sa.Column('updated_at', sa.Double(), nullable=False),
-    sa.Column('started_at', sa.Double(), nullable=True),
     sa.Column('ended_at', sa.Double(), nullable=True),
     sa.Column('wake_at', sa.Double(), nullable=True),
     sa.Column('last_event', sa.Integer(), nullable=False),
