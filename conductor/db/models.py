@@ -7,7 +7,7 @@ database.  Nullable unique columns (``active_*``) are the locks: NULL at the end
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Boolean, Double, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Boolean, Double, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -64,6 +64,10 @@ class Host(Base):
     pool: Mapped[str | None] = mapped_column(String(36))
     incarnation: Mapped[str] = mapped_column(String(36))
     sequence: Mapped[int] = mapped_column(Integer, default=0)
+    #: bit n: the message with number ``sequence - n`` of this incarnation was taken in; none is taken in twice
+    heard: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    #: major.minor that the agent speaks
+    agent_version: Mapped[str | None] = mapped_column(String(16))
     last_sync_at: Mapped[float]
     trouble: Mapped[dict[str, Any] | None]
     # What was last observed on the hypervisor.
@@ -114,6 +118,8 @@ class Pool(Base):
     plan_generation: Mapped[int] = mapped_column(Integer, default=0)
     #: the whole report, read from the database only where it is looked at: it may be megabytes
     report: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    #: the observer's name for this state of the pool, so that it need not send it again while nothing changes
+    report_digest: Mapped[str | None] = mapped_column(String(64))
     #: when the reading of ``report`` began, by the conductor's clock
     report_at: Mapped[float | None]
     frozen: Mapped[str | None]
@@ -220,6 +226,8 @@ class Event(Base):
     next: Mapped[str] = mapped_column(String(16))
     why: Mapped[str] = mapped_column(Text)
     detail: Mapped[dict[str, Any]]
+    #: name of the conductor that wrote it
+    conductor: Mapped[str | None]
 
 
 class Plan(Base):
