@@ -20,7 +20,7 @@ class Service:
     def __init__(self, database: Database, transport: Any, clock: Clock, settings: Settings, name: str,
                  workers: int = 16) -> None:
         self._database = database
-        self.engine = Engine(database, AgentAPI(transport).ring, clock, settings)
+        self.engine = Engine(database, AgentAPI(transport).ring, clock, settings, name)
         self._sweeper = Sweeper(self.engine)
         self._servers = [
             rpc.Server(transport, rpc.TOPIC_CONDUCTOR, name, messages.CONDUCTOR_VERSION,

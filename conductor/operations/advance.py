@@ -28,6 +28,8 @@ THROUGH_MASTER = frozenset({"host_disable", "host_enable", "vm_migrate", "vm_sta
 
 #: kinds of operations that move VMs
 MOVING = ("maintenance_start", "maintenance_stop")
+#: heartbeats that agents are given after an outage of conductors, broker or database, before their silence counts
+GRACE_INTERVALS = 3
 
 
 def advance(tx: Transaction, operation: Operation, *, retried: bool = False) -> None:
@@ -307,7 +309,7 @@ def _wake_at(tx: Transaction, tasks: Sequence[Task]) -> float:
 def silent_at(tx: Transaction, task: Task) -> float:
     """Return when a claimed task without news becomes unknown; silence counts only while we could receive."""
     settings = tx.settings
-    return max(task.heard_at or 0.0, tx.receiving_since + 2 * settings.sync_interval_s) + settings.silence_s
+    return max(task.heard_at or 0.0, tx.receiving_since + GRACE_INTERVALS * settings.sync_interval_s) + settings.silence_s
 
 
 def resend_after(tx: Transaction, task: Task) -> float:

@@ -30,10 +30,13 @@ Ring = Callable[[str, str, int], None]
 class Transaction:
     """One unit of work: a session, the time, and what is to be told after the commit."""
 
-    def __init__(self, session: Session, now: float, settings: Settings, receiving_since: float) -> None:
+    def __init__(self, session: Session, now: float, settings: Settings, receiving_since: float,
+                 conductor: str | None = None) -> None:
         self.session = session
         self.now = now
         self.settings = settings
+        #: name of the conductor that writes
+        self.conductor = conductor
         #: since when this conductor could hear agents; silence counts only from then
         self.receiving_since = receiving_since
         self.rings: list[tuple[str, str, int]] = []
@@ -72,7 +75,7 @@ class Transaction:
         self.session.add(Event(
             operation_id=operation.id, n=operation.last_event, at=self.now, task_id=task.id if task else None,
             task_kind=task.kind if task else None, state=str(step.state), event=step.event, next=str(step.next),
-            why=step.why, detail=detail))
+            why=step.why, detail=detail, conductor=self.conductor))
         LOG.info("%s: %s", operation.kind if task is None else task.kind, step.why, extra={
             "operation": operation.id, "task": task.id if task else None, "host": operation.host})
 
@@ -80,11 +83,13 @@ class Transaction:
 class Engine:
     """Runs units of work, rings the doorbells they leave, and wakes who waits for news."""
 
-    def __init__(self, database: Database, ring: Ring, clock: Clock, settings: Settings) -> None:
+    def __init__(self, database: Database, ring: Ring, clock: Clock, settings: Settings,
+                 name: str | None = None) -> None:
         self._database = database
         self._ring = ring
         self.clock = clock
         self.settings = settings
+        self.name = name
         #: since when agents could be heard here
         self.receiving_since = clock.now()
         #: nobody may wait here any more
@@ -100,7 +105,7 @@ class Engine:
         def attempt(session: Session) -> tuple[Transaction, R]:
             # Its turn first, then the time: events stand in the order of their times.
             session.connection()
-            transaction = Transaction(session, self.clock.now(), self.settings, self.receiving_since)
+            transaction = Transaction(session, self.clock.now(), self.settings, self.receiving_since, self.name)
             result = work(transaction)
             session.flush()
             return transaction, result
@@ -109,8 +114,7 @@ class Engine:
             transaction, result = self._database.run(attempt)
         except errors.Unavailable as exc:
             if exc.code == "database_unavailable":
-                # Nobody could be heard meanwhile; the silence of agents counts from anew.
-                self.receiving_since = self.clock.now()
+                self.heard_again()
             raise
         if transaction.changed:
             self.wake()
@@ -120,6 +124,10 @@ class Engine:
             except errors.Unavailable as exc:
                 LOG.debug("The doorbell of %s was not heard: %s", executor, exc.message)
         return result
+
+    def heard_again(self) -> None:
+        """Count the silence of agents from now on: until now nobody could be heard here."""
+        self.receiving_since = self.clock.now()
 
     def read(self, work: Callable[[Session], R]) -> R:
         """Return ``work(session)``, which only reads."""
