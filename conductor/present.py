@@ -83,7 +83,7 @@ class Presenter:
         zone = self._zone(row.name) or "nova"
         return {"name": row.name, "uuid": row.uuid, "address": row.address, "zone": zone, "wanted": row.wanted,
                 "state": self._host_state(row, active, bool(vms)), "reason": row.reason, "enabled": row.enabled,
-                "live": row.live, "agent": "up" if self.is_up(row) else "down",
+                "live": row.live, "agent": "up" if self.is_up(row) else "down", "agent_version": row.agent_version,
                 "last_sync_at": isoformat(row.last_sync_at), "trouble": row.trouble, "role": row.role,
                 "aggregate": {"id": aggregate.id, "name": aggregate.name} if aggregate else None, "pool": row.pool,
                 "master": pool is not None and pool.master == row.uuid, "operation": active.id if active else None,
@@ -189,4 +189,4 @@ def event(row: Event) -> Json:
     """Return EVENT."""
     return {"n": row.n, "at": isoformat(row.at), "subject": "task" if row.task_id else "operation",
             "task": row.task_id, "task_kind": row.task_kind, "state": row.state, "event": row.event,
-            "next": row.next, "why": row.why, "detail": row.detail}
+            "next": row.next, "why": row.why, "detail": row.detail, "conductor": row.conductor}
