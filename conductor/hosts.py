@@ -145,6 +145,7 @@ def _take_report(tx: Transaction, pool: Pool, report: PoolReport) -> None:
     # Every field is there from here on, also when an older agent left out what it does not know.
     pool.report = {**report.to_wire(), "hosts": [seen.to_wire() for seen in seen_hosts],
                    "vms": [VmReport.from_wire(wire).to_wire() for wire in report.vms]}
+    pool.hosts = {seen.uuid: seen.hostname for seen in seen_hosts}
     pool.report_at, pool.master = began, report.master
     known = {host.uuid: host for host in hosts.in_pool(tx.session, pool.uuid)}
     for seen in seen_hosts:

@@ -35,8 +35,7 @@ class Conductor:
 
     def aggregate_list(self, context: Context, availability_zone: str | None = None) -> Json:
         """Return all aggregates, or those of one zone."""
-        return self._read(lambda show, s: {"aggregates": [
-            show.aggregate(row) for row in aggregate_rows.every(s, availability_zone)]})
+        return self._read(lambda show, s: {"aggregates": show.aggregates(aggregate_rows.every(s, availability_zone))})
 
     def aggregate_show(self, context: Context, id: int) -> Json:
         """Return one aggregate."""

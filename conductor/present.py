@@ -1,6 +1,7 @@
 """From rows to what crosses to the API and to other services; ``doc/rpc.md`` describes the shapes."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from common.clock import isoformat
@@ -29,40 +30,60 @@ class Presenter:
         self._down_s = agent_down_s
         self._since = receiving_since
         self._default = pool_backed_by_default
-        self._hosts = {host.name: host for host in hosts.every(session)}
-        self._names = {host.uuid: host.name for host in self._hosts.values()}
-        self._active = operations.active_by_host(session)
-        self._places: dict[int, list[Membership]] = {}
-        for place in aggregates.all_memberships(session):
-            self._places.setdefault(place.aggregate_id, []).append(place)
+
+    @cached_property
+    def _uuids(self) -> dict[str, str]:
+        return hosts.uuids(self.session)
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return {uuid: name for name, uuid in self._uuids.items()}
+
+    @cached_property
+    def _active(self) -> dict[str, Operation]:
+        return operations.active_by_host(self.session)
+
+    @cached_property
+    def _places(self) -> dict[int, list[Membership]]:
+        found: dict[int, list[Membership]] = {}
+        for place in aggregates.all_memberships(self.session):
+            found.setdefault(place.aggregate_id, []).append(place)
+        return found
+
+    def aggregates(self, rows: Sequence[Aggregate]) -> list[Json]:
+        """Return AGGREGATE of each."""
+        pools = hosts.all_pools(self.session)
+        return [self._aggregate(row, self._places.get(row.id, []), pools.get(row.pool or "")) for row in rows]
 
     def aggregate(self, row: Aggregate) -> Json:
         """Return AGGREGATE."""
+        return self._aggregate(row, aggregates.memberships(self.session, row.id),
+                               hosts.find_pool(self.session, row.pool))
+
+    def _aggregate(self, row: Aggregate, places: Sequence[Membership], pool: Pool | None) -> Json:
         backed = is_pool_backed(row, self._default)
-        places = self._places.get(row.id, [])
         metadata = dict(row.user_metadata)
         if row.availability_zone:
             metadata["availability_zone"] = row.availability_zone
         if backed:
             metadata["operational_state"] = self._operational_state(places)
-        pool = hosts.find_pool(self.session, row.pool)
         return {"id": row.id, "uuid": row.uuid, "name": row.name, "availability_zone": row.availability_zone,
                 "hosts": [place.host for place in places], "metadata": metadata,
                 "created_at": isoformat(row.created_at), "updated_at": isoformat(row.updated_at), "deleted": False,
                 "deleted_at": None, "pool_backed": backed, "pool": row.pool,
                 "members": [self._member(place, pool.master if pool else None) for place in places],
-                "foreign": self._foreign(places, pool.report or {} if pool else {})}
+                "foreign": self._foreign(places, pool.hosts or {} if pool else {})}
 
-    def _foreign(self, places: Sequence[Membership], report: Json) -> list[str]:
+    def _foreign(self, places: Sequence[Membership], seen: Json) -> list[str]:
         """Return the pool's hosts that are not of the aggregate, by name: counted, never destinations."""
         own = {place.host for place in places}
-        names = [self._names.get(one["uuid"], one["hostname"]) for one in report.get("hosts", [])]
+        names = [self._names.get(uuid, str(hostname)) for uuid, hostname in seen.items()]
         return sorted(name for name in names if name not in own)
 
     def _member(self, place: Membership, master: str | None) -> Json:
-        host, active = self._hosts.get(place.host), self._active.get(place.host)
+        active = self._active.get(place.host)
         return {"host": place.host, "state": place.state, "adopted": place.adopted,
-                "master": host is not None and host.uuid == master,
+                "master": master is not None and self._uuids.get(place.host) == master,
                 "operation": active.id if active else None}
 
     def _operational_state(self, places: Sequence[Membership]) -> str:

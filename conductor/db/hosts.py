@@ -33,6 +33,11 @@ def every(session: Session) -> Sequence[Host]:
     return session.scalars(select(Host).order_by(Host.name)).all()
 
 
+def uuids(session: Session) -> dict[str, str]:
+    """Return the uuid of every host, by name."""
+    return dict(session.execute(select(Host.name, Host.uuid)).tuples().all())
+
+
 def in_pool(session: Session, pool: str) -> Sequence[Host]:
     """Return the hosts whose agent says that they are in ``pool``, by name."""
     return session.scalars(select(Host).where(Host.pool == pool).order_by(Host.name)).all()
@@ -46,6 +51,11 @@ def is_known_incarnation(session: Session, incarnation: str) -> bool:
 def find_pool(session: Session, uuid: str | None) -> Pool | None:
     """Return the pool, or None."""
     return session.get(Pool, uuid) if uuid else None
+
+
+def all_pools(session: Session) -> dict[str, Pool]:
+    """Return every pool, by uuid."""
+    return {pool.uuid: pool for pool in session.scalars(select(Pool))}
 
 
 def take_turn(session: Session, pool: str) -> None:

@@ -118,6 +118,8 @@ class Pool(Base):
     plan_generation: Mapped[int] = mapped_column(Integer, default=0)
     #: the whole report, read from the database only where it is looked at: it may be megabytes
     report: Mapped[dict[str, Any] | None] = mapped_column(deferred=True)
+    #: the hosts of ``report``: name by uuid
+    hosts: Mapped[dict[str, Any] | None]
     #: the observer's name for this state of the pool, so that it need not send it again while nothing changes
     report_digest: Mapped[str | None] = mapped_column(String(64))
     #: when the reading of ``report`` began, by the conductor's clock

@@ -308,8 +308,8 @@ def _wake_at(tx: Transaction, tasks: Sequence[Task]) -> float:
 
 def silent_at(tx: Transaction, task: Task) -> float:
     """Return when a claimed task without news becomes unknown; silence counts only while we could receive."""
-    settings = tx.settings
-    return max(task.heard_at or 0.0, tx.receiving_since + GRACE_INTERVALS * settings.sync_interval_s) + settings.silence_s
+    graced = tx.receiving_since + GRACE_INTERVALS * tx.settings.sync_interval_s
+    return max(task.heard_at or 0.0, graced) + tx.settings.silence_s
 
 
 def resend_after(tx: Transaction, task: Task) -> float:
