@@ -6,7 +6,7 @@ An int may come as text; a bool may not; what does not fit is INTERNAL_ERROR, no
 from typing import Any
 
 from agent.simulator.failure import Failure
-from agent.simulator.table import Message, Moment
+from agent.simulator.table import Message, Moment, load_enums, load_table
 
 # since when a host takes all parameters of a message; an older one refuses the long form
 LONG_FORM_SINCE = {"host.disable": (25, 31), "host.evacuate": (23, 27)}
@@ -51,7 +51,17 @@ def converted(kind: str, value: Any) -> Any:
         return _real(value)
     if kind == "datetime":
         return Moment(_expect(value, str, "datetime"))
-    return _expect(value, str, "string")
+    text = _expect(value, str, "string")
+    if kind.startswith("enum ") and text not in load_enums().get(kind[5:], (text,)):
+        raise Failure("INTERNAL_ERROR", 'Failure("Unknown tag/contents")')
+    return text
+
+
+def row_of(cls: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return those parts of a record that a constructor takes, in the table's types; raises INTERNAL_ERROR."""
+    fields = load_table().classes[cls].fields
+    return {name: converted(fields[name].type, value) for name, value in given.items()
+            if name in fields and fields[name].access in ("rw", "ctor")}
 
 
 def _expect(value: Any, kind: type, name: str) -> Any:

@@ -3,8 +3,9 @@
     python -m agent.simulator.check_datamodel FILE
 
 FILE is JSON: classes -> {fields: {type, q, state}, messages: {params, result, async, session,
-defaults}}. Prints one line per difference and a summary; ends 1 if there is any. Judges only what
-the table carries: classes and messages that it leaves out are not differences.
+defaults}}, hidden_messages -> names. Prints one line per difference and a summary; ends 1 if there is
+any. Judges the classes that the table carries, with all their messages: one that the table lacks is a
+difference, one that it only names (`unserved`) is compared like those that are simulated.
 """
 
 import json
@@ -35,10 +36,23 @@ def field_differences(table: Table, real: dict[str, Any]) -> Iterator[str]:
                     yield f"{cls}.{name}: {field.access} {field.type}, real {access} {entry['type']}"
 
 
-def message_differences(table: Table, real: dict[str, Any]) -> Iterator[str]:
-    """Yield a line for each served message that differs in parameters, result or asynchronous form."""
+def missing_messages(table: Table, real: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each message of a carried class that the table does not know."""
+    for cls in table.classes:
+        for name in real.get(cls, {}).get("messages", {}):
+            if f"{cls}.{name}" not in table.messages:
+                yield f"{cls}.{name}: message is missing"
+
+
+def message_differences(table: Table, real: dict[str, Any], hidden: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each message that differs in parameters, result or asynchronous form.
+
+    Of hidden ones the dump tells no parameters; that they exist is all that is compared.
+    """
     for message in table.messages.values():
         entry = real.get(message.cls, {}).get("messages", {}).get(message.name)
+        if entry is None and message.name in hidden.get(message.cls, {}):
+            continue
         if entry is None:
             yield f"{message.full_name}: no such message"
             continue
@@ -54,9 +68,10 @@ def message_differences(table: Table, real: dict[str, Any]) -> Iterator[str]:
             yield f"{message.full_name}: defaults {message.defaults}, real {entry.get('defaults')}"
 
 
-def compare(table: Table, real: dict[str, Any]) -> list[str]:
+def compare(table: Table, real: dict[str, Any], hidden: dict[str, Any]) -> list[str]:
     """Return all differences between the table and the real data model's classes."""
-    return [*field_differences(table, real), *message_differences(table, real)]
+    return [*field_differences(table, real), *missing_messages(table, real),
+            *message_differences(table, real, hidden)]
 
 
 def main(argv: list[str]) -> int:
@@ -65,16 +80,18 @@ def main(argv: list[str]) -> int:
         sys.stderr.write("usage: python -m agent.simulator.check_datamodel FILE\n")
         return 2
     try:
-        real = json.loads(Path(argv[0]).read_text(encoding="utf-8"))["classes"]
+        dump = json.loads(Path(argv[0]).read_text(encoding="utf-8"))
+        real, hidden = dump["classes"], dump.get("hidden_messages", {})
     except (OSError, ValueError, KeyError) as exc:
         sys.stderr.write(f"cannot read a data model from {argv[0]}: {exc}\n")
         return 2
     table = load_table()
-    differences = compare(table, real)
+    differences = compare(table, real, hidden)
     sys.stdout.writelines(f"{line}\n" for line in differences)
     fields = sum(len(info.fields) for info in table.classes.values())
-    sys.stdout.write(f"{len(table.classes)} classes, {fields} fields, {len(table.messages)} messages compared: "
-                     f"{len(differences)} differences\n")
+    unserved = sum(message.kind == "unserved" for message in table.messages.values())
+    sys.stdout.write(f"{len(table.classes)} classes, {fields} fields, {len(table.messages)} messages "
+                     f"({unserved} not simulated) compared: {len(differences)} differences\n")
     return 1 if differences else 0
 
 

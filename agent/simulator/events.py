@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agent.simulator.database import Database
 from agent.simulator.derived import full_record
 from agent.simulator.failure import Dropped, Failure
+from agent.simulator.table import OTHER_CLASSES
 from agent.simulator.wire_xml import RealInt
 
 if TYPE_CHECKING:
@@ -52,9 +53,10 @@ class EventWait:
                     **self._head(db, cls, "add" if is_new else "mod", ref), "snapshot": full_record(db, cls, ref)})
         gone = [self._head(db, cls, "del", ref) for cls, entries in db.deleted.items()
                 for at, ref in entries if at > self.since and self.wants(cls, ref)]
-        counts = {cls.lower(): RealInt(len(rows)) for cls, rows in db.rows.items()}
-        return {"events": added + changed + gone, "token": f"{db.generation:020d},{0:020d}",
-                "valid_ref_counts": counts}
+        counts = dict.fromkeys(OTHER_CLASSES, RealInt(0)) | {
+            cls.lower(): RealInt(len(rows)) for cls, rows in db.rows.items()}
+        return {"events": added + changed + gone, "valid_ref_counts": counts,
+                "token": f"{db.generation:020d},{0:020d}"}
 
     def wants(self, cls: str, ref: str) -> bool:
         """Tell whether the subscription covers an object."""

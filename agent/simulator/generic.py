@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator.database import Database
+from agent.simulator import filters
+from agent.simulator.database import Database, Row
 from agent.simulator.derived import field_value, full_record
 from agent.simulator.failure import Failure
 from agent.simulator.table import NULL, Message
@@ -28,10 +29,8 @@ def check_handles(db: Database, message: Message, args: list[Any]) -> None:
 def serve(call: "Call", args: list[Any]) -> Any:
     """Answer a derived message."""
     db, cls, kind, field = call.db, call.message.cls, call.message.kind, call.message.field
-    if kind in ("all", "all_records", "by_uuid", "by_name"):
+    if kind in ("all", "all_records", "by_uuid", "by_name", "where"):
         return _listing(db, cls, kind, args)
-    if kind == "removed":
-        raise Failure("MESSAGE_REMOVED")
     ref = args[0]
     if kind == "record":
         return full_record(db, cls, ref)
@@ -47,12 +46,27 @@ def _listing(db: Database, cls: str, kind: str, args: list[Any]) -> Any:
         return db.refs(cls)
     if kind == "all_records":
         return {ref: full_record(db, cls, ref) for ref in db.refs(cls)}
+    if kind == "where":
+        return matching(db, cls, args[0])
     if kind == "by_name":
         return [ref for ref in db.refs(cls) if db.get(cls, ref, "name_label") == args[0]]
     found = db.by_uuid(cls, args[0])
     if found is None:
         raise Failure("UUID_INVALID", cls, args[0])
     return found
+
+
+def matching(db: Database, cls: str, expression: str) -> dict[str, Row]:
+    """Return the records for which an expression holds; raises INVALID_VALUE."""
+    test = filters.parse(expression)
+    columns = {filters.column(cls, field): field for field in db.table.classes[cls].defaults}
+
+    def value(ref: str, name: str) -> str:
+        if name not in columns:
+            raise Failure("INTERNAL_ERROR", f'Db_exn.DBCache_NotFound("missing field", "{name}", "")')
+        return filters.text_of(field_value(db, cls, ref, columns[name]))
+
+    return {ref: full_record(db, cls, ref) for ref in db.refs(cls) if test(lambda name: value(ref, name))}  # noqa: B023
 
 
 def change(db: Database, cls: str, ref: str, field: str, kind: str, args: list[Any], old: Any) -> None:

@@ -4,17 +4,21 @@ Knows requests and replies as bytes; what they mean is for the function handed i
 """
 
 import contextlib
-import html
 import selectors
 import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from xml.sax.saxutils import escape
 
 BACKLOG = 256  # 5, Python's default, made connections fail under 20 parallel calls
 BODY_LIMIT = 300 * 1024  # xapi's http_limit_max_rpc_size
 HEADER_LIMIT = 64 * 1024
 REASONS = {200: "OK", 403: "Forbidden", 500: "Internal Error", 501: "Method Not Implemented"}
+ADVICE = ("An unexpected error occurred; please wait a while and try again. If the problem persists, please contact "
+          "your support representative.")
+CACHE = "cache-control: no-cache, no-store\r\n"
+CORS = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Headers: X-Requested-With\r\n"
 
 
 class Hangup(Exception):
@@ -46,7 +50,9 @@ class Response:
 def error_page(status: int, text: str) -> Response:
     """Return an HTML page as xapi writes it, after which the connection is closed."""
     title = "HTTP 500 internal server error" if status == 500 else f"HTTP {status} {REASONS[status].lower()}"
-    body = f"<html><body><h1>{title}</h1><h1> Additional information </h1>{html.escape(text)}</body></html>"
+    advice = ADVICE if status == 500 else ""
+    escaped = escape(text, {'"': "&quot;", "'": "&apos;"})
+    body = f"<html><body><h1>{title}</h1>{advice}<h1> Additional information </h1>{escaped}</body></html>"
     return Response(status, "text/html", body.encode("utf-8"), close=True)
 
 
@@ -130,11 +136,12 @@ class Server:
         response = self._respond(stream, method, path, headers, address, incarnation)
         asked = headers.get("connection", "").lower()
         keep = not response.close and asked != "close" and (version != "HTTP/1.0" or asked == "keep-alive")
-        head = (f"HTTP/1.{0 if version == 'HTTP/1.0' else 1} {response.status} {REASONS[response.status]}\r\n"
-                f"content-length: {len(response.body)}\r\nconnection: {'keep-alive' if keep else 'close'}\r\n"
-                f"cache-control: no-cache, no-store\r\ncontent-type: {response.content_type}\r\n"
-                "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Headers: X-Requested-With\r\n\r\n")
-        connection.sendall(head.encode("ascii") + (b"" if method == "HEAD" else response.body))
+        head = f"HTTP/1.{0 if version == 'HTTP/1.0' else 1} {response.status} {REASONS[response.status]}\r\n"
+        kind = f"content-type: {response.content_type}\r\n"
+        held = f"connection: {'keep-alive' if keep else 'close'}\r\n"
+        head += f"content-length: {len(response.body)}\r\n"  # then in the order seen, which differs for errors
+        head += (held + CACHE + kind + CORS) if response.status == 200 else (kind + held + CACHE)
+        connection.sendall(head.encode("ascii") + b"\r\n" + (b"" if method == "HEAD" else response.body))
         return keep
 
     def _respond(self, stream: object, method: str, path: str, headers: dict[str, str], address: str,

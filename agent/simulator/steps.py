@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from agent.simulator import evacuations, events, hosts, joins, migrations, pools, sessions, vms
+from agent.simulator import evacuations, events, hosts, joins, migrations, notices, pools, sessions, vms
 
-MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations)
+MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices)
 
 
 def tick(_world: Any) -> None:

@@ -1,14 +1,16 @@
-"""The classes, fields and messages the simulator serves, read from datamodel.json.
+"""The classes, fields and messages of the simulator, read from datamodel.json and enums.json.
 
-The data file holds facts only: one line per field ("rw string", "ro enum x = first") and one
+The data files hold facts only: one line per field ("rw string", "ro enum x = first") and one
 per message that is not derived ("async (vm: VM ref) void"). Getters, setters and listings are
-derived here by the rule the real data model follows. Knows nothing of objects or behaviour.
+derived here by the rule the real data model follows. `plain` messages do what their name says to
+a field or a row and nothing else; `unserved` ones exist but have no behaviour here. Knows nothing
+of objects or behaviour.
 """
 
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,14 @@ from typing import Any
 NULL = "OpaqueRef:NULL"
 EPOCH = "19700101T00:00:00Z"
 DATA_FILE = Path(__file__).with_name("datamodel.json")
+ENUM_FILE = Path(__file__).with_name("enums.json")
+# classes that a real xapi has and the table does not carry, in lower case as in valid_ref_counts
+OTHER_CLASSES = frozenset(re.findall(r"\w+", """
+    vdi_nbd_server_info user tunnel subject sr_stat secret role probe_result pool_update pool_patch network_sriov
+    host_patch host_crashdump data_source crashdump blob auth vusb vmss vmpp vif_metrics vgpu_type vgpu usb_group
+    sdn_controller repository pvs_site pvs_server pvs_proxy pvs_cache_storage pusb pgpu pci observer lvhd gpu_group
+    feature diagnostics dr_task cluster_host cluster"""))
+SETTER = re.compile(r"(set|add_to|remove_from|add|remove)_(\w+)")
 
 
 class Moment(str):
@@ -26,7 +36,7 @@ class Moment(str):
 
 @dataclass(frozen=True)
 class Field:
-    """One field: `access` is rw, ctor (set at create), ro or gone (its getter says MESSAGE_REMOVED)."""
+    """One field: `access` is rw, ctor (set at create), ro or gone (in records, but its getter is removed)."""
 
     name: str
     access: str
@@ -36,7 +46,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Message:
-    """One callable message; `kind` is custom, or names the generic behaviour and `field` its field."""
+    """One callable message; `kind` is custom, unserved, removed, or names the generic behaviour of `field`."""
 
     cls: str
     name: str
@@ -76,15 +86,16 @@ class Table:
         self.messages: dict[str, Message] = {}
         for cls, entry in data.items():
             fields = {name: parse_field(name, text) for name, text in entry["fields"].items()}
-            present = {name: field.default for name, field in fields.items() if field.access != "gone"}
+            present = {name: field.default for name, field in fields.items()}  # records show removed ones too (seen)
             self.classes[cls] = ClassInfo(cls, fields, present)
-            without = entry.get("without", [])
-            if "*" not in without:
-                for message in derived_messages(cls, fields):
-                    if message.name not in without:
-                        self.messages[message.full_name] = message
+            without, only = entry.get("without", []), entry.get("only")
+            for message in derived_messages(cls, fields):
+                if message.name not in without and "*" not in without and (only is None or message.name in only):
+                    self.messages[message.full_name] = message
             for name, text in entry["messages"].items():
                 self.messages[f"{cls}.{name}"] = parse_message(cls, name, text)
+            for name, text in entry.get("unserved", {}).items():
+                self.messages[f"{cls}.{name}"] = replace(parse_message(cls, name, text), kind="unserved")
         self.by_lower = {cls.lower(): cls for cls in self.classes}
 
 
@@ -92,6 +103,13 @@ class Table:
 def load_table() -> Table:
     """Read the data file once."""
     return Table(json.loads(DATA_FILE.read_text(encoding="utf-8")))
+
+
+@cache
+def load_enums() -> dict[str, frozenset[str]]:
+    """Return the values that each enumeration may have."""
+    data: dict[str, list[str]] = json.loads(ENUM_FILE.read_text(encoding="utf-8"))
+    return {name: frozenset(values) for name, values in data.items()}
 
 
 def zero_of(kind: str) -> Any:
@@ -117,7 +135,14 @@ def parse_field(name: str, text: str) -> Field:
 
 
 def parse_message(cls: str, name: str, text: str) -> Message:
-    """Read one message line, `[async ][open ](<name>: <type>[ = <json>], ...) <result>`."""
+    """Read one message line, `[plain |removed ][async ][open ](<name>: <type>[ = <json>], ...) <result>`."""
+    kind, field = "custom", ""
+    if text.startswith("removed "):
+        kind = "removed"
+    elif text.startswith("plain "):
+        setter = SETTER.fullmatch(name)
+        kind, field = (setter[1], setter[2]) if setter else (name, "")
+    text = text.removeprefix("removed ").removeprefix("plain ")
     is_async = text.startswith("async ")
     text = text.removeprefix("async ")
     needs_session = not text.startswith("open ")
@@ -126,12 +151,12 @@ def parse_message(cls: str, name: str, text: str) -> Message:
     params, defaults = [], []
     for part in filter(None, re.split(r", (?=\w+: )", text[1:end])):
         declared, _, default = part.partition(" = ")
-        param, _, kind = declared.partition(": ")
-        params.append((param, kind))
+        param, _, type_ = declared.partition(": ")
+        params.append((param, type_))
         if default:
             defaults.append(json.loads(default))
     result = text[end + 2:]
-    return Message(cls, name, tuple(params), result, is_async, needs_session, defaults=tuple(defaults))
+    return Message(cls, name, tuple(params), result, is_async, needs_session, kind, field, tuple(defaults))
 
 
 def closing(text: str) -> int:
@@ -155,6 +180,7 @@ def derived_messages(cls: str, fields: dict[str, Field]) -> Iterator[Message]:
     yield derived("get_by_uuid", (("uuid", "string"),), ref, "by_uuid", "")
     yield derived("get_all", (), f"{ref} set", "all", "")
     yield derived("get_all_records", (), f"({ref} -> {cls} record) map", "all_records", "")
+    yield derived("get_all_records_where", (("expr", "string"),), f"({ref} -> {cls} record) map", "where", "")
     if "name_label" in fields:
         yield derived("get_by_name_label", (("label", "string"),), f"{ref} set", "by_name", "")
     for name, field in fields.items():

@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from agent.simulator import build, generic, timing, workers
-from agent.simulator.arguments import converted
+from agent.simulator.arguments import row_of
 from agent.simulator.call import LATER
-from agent.simulator.database import Row
 from agent.simulator.failure import Failure
 from agent.simulator.memory import free_memory, vm_overhead
 from agent.simulator.placement import assert_can_boot, assert_power, possible_hosts
@@ -19,9 +18,7 @@ if TYPE_CHECKING:
 # ---- records
 def create(call: "Call", args: dict[str, Any]) -> str:
     """Add a VM record; it has no disks yet."""
-    info = call.world.table.classes["VM"]
-    fields: Row = {name: converted(info.fields[name].type, value) for name, value in args.items()
-                   if name in info.fields and info.fields[name].access in ("rw", "ctor")}
+    fields = row_of("VM", args)
     fields.pop("power_state", None)
     return build.new_guest(call.world, call.db, fields)
 
@@ -66,9 +63,7 @@ def set_groups(call: "Call", vm: str, value: list[str]) -> None:
 
 def create_group(call: "Call", args: dict[str, Any]) -> str:
     """Add a VM group."""
-    fields = call.world.table.classes["VM_group"].fields
-    return call.db.add("VM_group", {name: value for name, value in args.items()
-                                    if name in fields and fields[name].access in ("rw", "ctor")})
+    return call.db.add("VM_group", row_of("VM_group", args))
 
 
 def destroy_group(call: "Call", group: str) -> None:

@@ -16,7 +16,7 @@ def decode_call(body: bytes) -> tuple[str, list[Any], dict[str, Any]]:
     except (ValueError, RecursionError) as exc:
         raise BadRequest(f"Yojson.Json_error({exc})") from exc
     if not isinstance(request, dict):
-        raise BadRequest('Jsonrpc.Malformed_method_request("not an object")')
+        raise BadRequest('Jsonrpc.Malformed_method_request("Invalid request body")')
     for name in ("id", "method", "params"):
         if name not in request:
             raise BadRequest(f"Jsonrpc.Malformed_method_request(\"Invalid field '{name}' in request body\")")
@@ -24,7 +24,7 @@ def decode_call(body: bytes) -> tuple[str, list[Any], dict[str, Any]]:
     if isinstance(params, dict):  # xapi counts them as positional
         params = [params]
     if not isinstance(params, list) or not isinstance(request["method"], str):
-        raise BadRequest('Jsonrpc.Malformed_method_request("params")')
+        raise BadRequest('Jsonrpc.Malformed_method_request("Invalid request body")')
     return request["method"], params, {"id": request["id"], "v2": request.get("jsonrpc") == "2.0"}
 
 

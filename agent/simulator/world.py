@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.simulator import faults, generic, steps, timing
+from agent.simulator import faults, generic, plain, steps, timing
 from agent.simulator.arguments import bound
 from agent.simulator.call import LATER, Call, CallRecord, Clock, TaskWait
 from agent.simulator.database import Database
 from agent.simulator.failure import Dropped, Failure
 from agent.simulator.node import Node
-from agent.simulator.table import NULL, Moment, load_table
+from agent.simulator.table import NULL, OTHER_CLASSES, Moment, load_table
 from agent.simulator.wire_xml import encode_value
 
 OUTCOMES_KEPT = 1000  # results of synchronous calls whose client may have gone away
@@ -128,6 +128,8 @@ class World:
         is_async = method.startswith("Async.")
         name = method.removeprefix("Async.")
         message = self.table.messages.get(name)
+        if message is None and name.partition(".")[0].lower() in OTHER_CLASSES:
+            raise Failure("NOT_IMPLEMENTED", name)  # it may exist; that is not known here
         if message is None:
             raise Failure("MESSAGE_METHOD_UNKNOWN", method)
         if is_async and not message.is_async:
@@ -142,6 +144,10 @@ class World:
             if not db.has("session", session):
                 raise Failure("SESSION_INVALID", session)
             record.originator = str(db.get("session", session, "originator"))
+        if message.kind == "removed":
+            raise Failure("MESSAGE_REMOVED")
+        if message.kind == "unserved":  # the code that xapi has for it; a real one would serve this
+            raise Failure("NOT_IMPLEMENTED", name)
         parent = headers.get("subtask-of", NULL)
         call = Call(self, node, db, message, session, is_async=is_async,
                     subtask_of=parent if db.has("task", parent) else NULL)
@@ -169,13 +175,16 @@ class World:
         return task
 
     def _serve(self, call: Call, args: list[Any]) -> Any:
-        generic.check_handles(call.db, call.message, args)
-        if call.message.kind != "custom":
+        message = call.message
+        generic.check_handles(call.db, message, args)
+        if message.kind == "create":
+            return plain.create(call.db, message.cls, args[0])
+        if message.kind == "destroy":
+            plain.destroy(call.db, message.cls, args[0])
+            return None
+        if message.kind != "custom":
             return generic.serve(call, args)
-        handler = steps.CALLS.get(call.message.full_name)
-        if handler is None:
-            raise Failure("NOT_IMPLEMENTED", call.message.full_name)
-        return handler(call, *args)
+        return steps.CALLS[message.full_name](call, *args)
 
     def resumed_call(self, node: Node, method: str, session: str, task: str) -> Call:
         """Return the call that a pending task stands for, to go on with it later."""

@@ -53,7 +53,10 @@ def test_every_field_of_every_record_has_the_type_of_the_table() -> None:
             assert list(record) == list(info.defaults), cls
             for name, value in record.items():
                 assert fits(info.fields[name].type, value), (cls, name, value)
-                assert client(f"{cls}.get_{name}", ref) == value
+                if info.fields[name].access == "gone":
+                    assert failure_of(client, f"{cls}.get_{name}", ref) == ["MESSAGE_REMOVED"]
+                else:
+                    assert client(f"{cls}.get_{name}", ref) == value
     assert seen >= {"session", "task", "pool", "host", "host_metrics", "host_cpu", "VM", "VM_metrics", "VM_group",
                     "VM_guest_metrics", "VBD", "VDI", "VIF", "PIF", "SR", "PBD", "network", "SM"}
 
@@ -87,15 +90,16 @@ def test_the_comparison_finds_each_kind_of_difference() -> None:
             "params": session + [list(param) for param in message.params], "result": message.result,
             "async": message.is_async, "session": message.needs_session,
             "defaults": dict(zip(names, message.defaults, strict=True))}
-    assert compare(table, real) == []
+    assert compare(table, real, {}) == []
     real["VM"]["fields"]["power_state"]["type"] = "string"
     del real["VM"]["fields"]["order"]
     del real["host"]["messages"]["disable"]
     real["host"]["messages"]["enable"]["async"] = False
     real["pool"]["messages"]["join"]["params"].pop()
-    wrong = "\n".join(compare(table, real))
+    real["VM"]["messages"]["dance"] = {}
+    wrong = "\n".join(compare(table, real, {}))
     for place in ("VM.power_state:", "VM.order: invented", "host.disable: no such", "host.enable: async",
-                  "pool.join: parameters"):
+                  "pool.join: parameters", "VM.dance: message is missing"):
         assert place in wrong
     assert Table(json.loads(DATA_FILE.read_text(encoding="utf-8"))).messages == table.messages
 
@@ -117,6 +121,107 @@ def test_calls_are_refused_as_xapi_refuses_them() -> None:
     assert failure_of(client, "VM.set_uuid", vm, "x") == ["MESSAGE_METHOD_UNKNOWN", "VM.set_uuid"]
     client.session = "OpaqueRef:bad"
     assert failure_of(client, "host.get_all") == ["SESSION_INVALID", "OpaqueRef:bad"]
+
+
+def test_a_message_without_behaviour_is_checked_like_any_other_and_then_says_so() -> None:
+    client = one_host()
+    vm = client("VM.get_all")[0]
+    unserved = [message for message in load_table().messages.values() if message.kind == "unserved"]
+    assert len(unserved) > 250
+    assert failure_of(client, "VM.snapshot", vm, "x", []) == ["NOT_IMPLEMENTED", "VM.snapshot"]
+    assert failure_of(client, "Async.VM.snapshot", vm, "x", []) == ["NOT_IMPLEMENTED", "VM.snapshot"]
+    assert failure_of(client, "VM.snapshot") == ["MESSAGE_PARAMETER_COUNT_MISMATCH", "VM.snapshot", "2", "0"]
+    assert failure_of(client, "VM.snapshot_with_quiesce", vm, "x") == ["MESSAGE_REMOVED"]
+    assert failure_of(client, "VGPU.get_all") == ["NOT_IMPLEMENTED", "VGPU.get_all"]
+    assert failure_of(client, "VM.dance", vm) == ["MESSAGE_METHOD_UNKNOWN", "VM.dance"]
+
+
+@pytest.mark.parametrize("cls, fields, child_of", [
+    ("VBD", {"type": "Disk", "mode": "RW", "userdevice": "7"}, "VBDs"),
+    ("VIF", {"device": "3", "MAC": "52:54:00:00:00:01"}, "VIFs"),
+])
+def test_devices_are_made_and_removed_but_not_those_of_a_running_vm(cls: str, fields: dict[str, Any],
+                                                                    child_of: str) -> None:
+    client = one_host()
+    vm, host = client("VM.get_by_name_label", "vm01")[0], client("host.get_all")[0]
+    ref = client(f"{cls}.create", {**fields, "VM": vm, "nonsense": "x"})
+    assert ref in client(f"VM.get_{child_of}", vm)
+    client("VM.start_on", vm, host, False, False)
+    assert failure_of(client, f"{cls}.destroy", ref)[0] == "OPERATION_NOT_ALLOWED"
+    client("VM.hard_shutdown", vm)
+    client(f"{cls}.destroy", ref)
+    assert ref not in client(f"VM.get_{child_of}", vm)
+    assert failure_of(client, f"{cls}.create", {"VM": "OpaqueRef:x"}) == ["HANDLE_INVALID", "VM", "OpaqueRef:x"]
+    assert failure_of(client, f"{cls}.create", {"VM": 7})[0] == "INTERNAL_ERROR"
+
+
+def test_plain_setters_do_what_their_name_says() -> None:
+    client = one_host()
+    vm, network = client("VM.get_by_name_label", "vm01")[0], client("network.get_all")[0]
+    client("VM.set_order", vm, "0x10")
+    client("VM.add_to_other_config", vm, "a", "b")
+    client("network.add_purpose", network, "nbd")
+    assert client("VM.get_order", vm) == 16
+    assert client("VM.get_other_config", vm)["a"] == "b"
+    assert failure_of(client, "VM.add_to_other_config", vm, "a", "c") == [
+        "MAP_DUPLICATE_KEY", "VM", "other_config", vm, "a"]
+    client("VM.remove_from_other_config", vm, "a")
+    client("network.remove_purpose", network, "nbd")
+    assert "a" not in client("VM.get_other_config", vm) and client("network.get_purpose", network) == []
+    task = client("Async.VM.set_order", vm, 1)
+    assert client("task.get_status", task) == "success"
+
+
+@pytest.mark.parametrize("method, params", [
+    ("task.set_status", ["done"]), ("VM.set_actions_after_crash", ["weep"]), ("VM.set_actions_after_reboot", ["weep"]),
+    ("VM.add_to_blocked_operations", ["dance", "why"]), ("network.add_purpose", ["fun"])])
+def test_a_word_that_an_enumeration_lacks_is_no_value(method: str, params: list[Any]) -> None:
+    client = one_host()
+    own = client("task.create", "x", "") if method.startswith("task") else client(method.split(".")[0] + ".get_all")[0]
+    assert failure_of(client, method, own, *params) == ["INTERNAL_ERROR", 'Failure("Unknown tag/contents")']
+
+
+# ---- get_all_records_where
+@pytest.mark.parametrize("expression, names", [
+    ('field "power_state" = "Running"', {"Control domain on host: h1"}),
+    ('field "name__label" = "vm01"', {"vm01"}), ('"vm01" = field "name__label"', {"vm01"}),
+    ('field "is_control_domain"="false" and field "name__label" = "vm02"', {"vm02"}),
+    ('field "name__label" = "vm01" or field "name__label" = "vm02"', {"vm01", "vm02"}),
+    ('not field "is_control_domain" = "true" and false', {"Control domain on host: h1", "vm01", "vm02"}),
+    ('(not field "is_control_domain" = "true") and false', set()),
+    ('true or false and false', set()), ("true", {"Control domain on host: h1", "vm01", "vm02"}), ("false", set()),
+    ('field "memory__static_max" = "0"', set()), ('field "tags" = "()"\tand field "domid" = "-1"', {"vm01", "vm02"}),
+])
+def test_records_are_selected_by_xapis_expressions(expression: str, names: set[str]) -> None:
+    found = one_host()("VM.get_all_records_where", expression)
+    assert {record["name_label"] for record in found.values()} == names
+
+
+@pytest.mark.parametrize("expression, why", [
+    ("field power_state", 'Failure("lexing: empty token")'), ("nonsense", 'Failure("lexing: empty token")'),
+    ("'a' = 'a'", 'Failure("lexing: empty token")'), ('"a"', "Stdlib.Parsing.Parse_error"),
+    ("", "Stdlib.Parsing.Parse_error"), ("true true", "Stdlib.Parsing.Parse_error"),
+    ("(true", "Stdlib.Parsing.Parse_error"), ('field "x" = and', "Stdlib.Parsing.Parse_error")])
+def test_an_expression_that_is_none_is_refused(expression: str, why: str) -> None:
+    assert failure_of(one_host(), "VM.get_all_records_where", expression) == ["INVALID_VALUE", expression, why]
+
+
+def test_an_expression_about_a_field_that_is_not_there_fails() -> None:
+    assert failure_of(one_host(), "VM.get_all_records_where", 'field "name_label" = "vm01"')[0] == "INTERNAL_ERROR"
+
+
+def test_notices_are_written_and_found_by_object_and_time() -> None:
+    client = one_host()
+    pool = client("pool.get_uuid", client("pool.get_all")[0])
+    first = client("message.create", "NOTE", 3, "Pool", pool, "text")
+    client.pass_time(60)
+    moment = client.world.moment()
+    second = client("message.create", "NOTE", 3, "Pool", pool, "more")
+    assert set(client("message.get", "Pool", pool, moment)) == {second}
+    assert set(client("message.get_all_records")) == {first, second}
+    client("message.destroy_many", [first, second])
+    assert client("message.get_since", "19700101T00:00:00Z") == {}
+    assert failure_of(client, "message.create", "NOTE", 3, "VM", "x", "") == ["UUID_INVALID", "VM", "x"]
 
 
 def test_a_map_key_can_be_added_once_and_removed_without_being_there() -> None:
