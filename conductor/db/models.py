@@ -7,7 +7,19 @@ database.  Nullable unique columns (``active_*``) are the locks: NULL at the end
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Boolean, Double, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -77,6 +89,21 @@ class Host(Base):
     #: the toolstack's agent_start_time, and what it was when the host was last seen disabled
     started_at: Mapped[str | None]
     disabled_at_start: Mapped[str | None]
+    #: an operator says that it is down, whatever its agent says: it is no destination
+    forced_down: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+
+
+class Service(Base):
+    """A conductor that was ever seen; ``seen_at`` is its heartbeat."""
+
+    __tablename__ = "services"
+    __table_args__ = (_unique("services", "name"), Base.__table_args__)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    name: Mapped[str]
+    #: major.minor of what it serves to the API and other services
+    version: Mapped[str] = mapped_column(String(16))
+    started_at: Mapped[float]
+    seen_at: Mapped[float]
 
 
 class Incarnation(Base):
@@ -196,6 +223,15 @@ class Task(Base):
     ended_at: Mapped[float | None]
     generation: Mapped[int] = mapped_column(Integer, default=0)
     __mapper_args__ = {"version_id_col": generation}  # noqa: RUF012
+
+
+class Move(Base):
+    """The number of a move of a VM, by which Nova's clients call it: theirs are integers."""
+
+    __tablename__ = "moves"
+    __table_args__ = (_unique("moves", "task_id"), Base.__table_args__)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    task_id: Mapped[str] = mapped_column(ForeignKey("tasks.id"))
 
 
 class ClaimRecord(Base):

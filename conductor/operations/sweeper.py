@@ -8,8 +8,9 @@ import logging
 import threading
 
 from common import errors
+from common.messages import CONDUCTOR_VERSION
 from conductor import states
-from conductor.db import operations
+from conductor.db import operations, services
 from conductor.operations.advance import advance
 from conductor.operations.engine import Engine, Transaction
 from conductor.operations.orders import silence
@@ -20,6 +21,8 @@ LOG = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 5.0
 #: an operation whose step raised an error of our own is looked at again after this long
 _SET_ASIDE_S = 30.0
+#: a conductor shows so often that it is there; others take it for gone after ``agent_down_s``
+_BEAT_S = 10.0
 
 
 def sweep(tx: Transaction, operation_id: str) -> None:
@@ -46,6 +49,8 @@ class Sweeper:
         self._engine = engine
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
+        self._started_at = engine.clock.now()
+        self._beat_at: float | None = None
 
     def start(self) -> None:
         """Begin to sweep."""
@@ -60,10 +65,19 @@ class Sweeper:
     def due(self) -> float:
         """Sweep what is due; return seconds until the next operation is."""
         now = self._engine.clock.now()
+        self._beat(now)
         for operation_id in self._engine.read(lambda session: operations.due(session, now)):
             self._look_at(operation_id)
         wake = self._engine.read(operations.next_wake)
         return _LONGEST_PAUSE_S if wake is None else max(wake - self._engine.clock.now(), 0.0)
+
+    def _beat(self, now: float) -> None:
+        """Show that this conductor is there; one without a name is nobody's service."""
+        name = self._engine.name
+        if name is None or (self._beat_at is not None and 0 <= now - self._beat_at < _BEAT_S):
+            return
+        self._engine.run(lambda tx: services.beat(tx.session, name, CONDUCTOR_VERSION, self._started_at, tx.now))
+        self._beat_at = now
 
     def _look_at(self, operation_id: str) -> None:
         """Sweep one operation; one that can't be advanced is set aside, so that it stops no other."""
