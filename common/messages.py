@@ -5,11 +5,12 @@ every later field has a default, so that a newer side can talk to an older one; 
 field is never renamed or given another meaning.
 """
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, Self
 
 #: major.minor of what agents and conductors say to each other
-AGENTS_VERSION = "1.0"
+AGENTS_VERSION = "1.1"
 #: major.minor of what services and the API say to a conductor
 CONDUCTOR_VERSION = "1.0"
 
@@ -18,8 +19,8 @@ class Message:
     """A dataclass that crosses the wire as a plain JSON object."""
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the message as JSON-able values."""
-        return asdict(self)  # type: ignore[call-overload,no-any-return]
+        """Return the message as JSON-able values, which are the message's own: a report may be megabytes."""
+        return {name: getattr(self, name) for name in _names(type(self))}
 
     @classmethod
     def from_wire(cls, wire: dict[str, Any]) -> Self:
@@ -27,8 +28,14 @@ class Message:
 
         Raises TypeError when a member without default is missing.
         """
-        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        known = _names(cls)
         return cls(**{name: value for name, value in wire.items() if name in known})
+
+
+@cache
+def _names(kind: type[Message]) -> dict[str, None]:
+    """Return the names of a message's fields, in order."""
+    return dict.fromkeys(f.name for f in fields(kind))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -180,7 +187,9 @@ class Sync(Message):
     ``role``: standalone (master of a pool of one), master, slave, or unreachable; the
     fields after it are as far as they could be read (``None``: not known).  ``running``
     lists the attempts this process works on, each ``{"task", "attempt", "progress"}``.
-    ``report`` is a PoolReport, only from the agent that observes the pool.
+    ``report`` is a PoolReport, only from the agent that observes the pool.  Once the
+    conductors have acknowledged its ``report_digest``, an observer that sees the same again
+    leaves the report out and says its digest and its age.
     """
 
     host: str
@@ -196,6 +205,11 @@ class Sync(Message):
     highest_epoch: int = 0
     trouble: dict[str, Any] | None = None  #: {"code", "message"} why the hypervisor can't be read
     report: dict[str, Any] | None = None
+    # since 1.1
+    #: the agent's name for the report without its age: the same for the same state of the pool
+    report_digest: str | None = None
+    report_age_s: float = 0.0              #: as ``age_s``, of the report that is left out
+    version: str = "1.0"                   #: major.minor that the agent speaks
 
 
 @dataclass(frozen=True)
@@ -208,3 +222,5 @@ class SyncAnswer(Message):
     orders: list[dict[str, Any]] = field(default_factory=list)   #: {"task", "attempt"} waiting to be claimed
     dropped: list[str] = field(default_factory=list)   #: running tasks the conductor gave up; stop reporting
     members: dict[str, str] = field(default_factory=dict)        #: address by host uuid, of the pool
+    # since 1.1
+    report_digest: str | None = None       #: of the pool report that is stored; None: send the next one whole

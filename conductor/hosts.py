@@ -16,7 +16,9 @@ LOG = logging.getLogger(__name__)
 def sync(tx: Transaction, said: Sync) -> SyncAnswer:
     """Take in an agent's heartbeat and return what waits for it.
 
-    Raises WrongState when the host's name belongs to another machine (until host-forget).
+    Raises WrongState when the host's name belongs to another machine (until host-forget),
+    when anything that was said after this was taken in already (``replayed``), and for a
+    process not seen before whose name does not sort after the present one's.
     """
     host = hosts.find(tx.session, said.host)
     if host is None:
@@ -24,22 +26,24 @@ def sync(tx: Transaction, said: Sync) -> SyncAnswer:
             # A member of a pool can only be asked through its master, which is enrolled first.
             return SyncAnswer(interval_s=tx.settings.sync_interval_s, members=_members(tx, None, said))
         host = _enrol(tx, said)
-    if not _is_newest(tx, host, said):
+    elif not _is_newest(tx, host, said):
         return SyncAnswer(superseded=True)
-    if said.host_uuid is not None and said.host_uuid != host.uuid:
+    elif said.host_uuid not in (None, host.uuid):
         raise errors.WrongState(f"The name {said.host} belongs to the host with uuid {host.uuid}; forget that one "
                                 "before another machine takes its name", code="host_uuid_changed")
+    else:
+        # In order: an old message that arrives late must not undo what newer ones have brought.
+        hosts.take_in(tx.session, host, said.incarnation, said.sequence, in_order=True)
     first = host.last_sync_at < tx.now - tx.settings.agent_down_s
     _note_state(tx, host, said)
     observed = _elect(tx, host)
-    if said.report is not None and observed is not None and said.report.get("pool") == observed.uuid:
-        _take_report(tx, observed, PoolReport.from_wire(said.report))
+    digest = _see(tx, observed, said) if observed is not None else None
     _freeze(tx, host)
     waiting, dropped = orders.hear(tx, host, said.running)
     if first:
         LOG.info("The agent of host %s is heard", host.name)
     return SyncAnswer(observe=observed is not None, interval_s=tx.settings.sync_interval_s, orders=waiting,
-                      dropped=dropped, members=_members(tx, host, said))
+                      dropped=dropped, members=_members(tx, host, said), report_digest=digest)
 
 
 def _members(tx: Transaction, host: Host | None, said: Sync) -> dict[str, str]:
@@ -63,7 +67,7 @@ def _enrol(tx: Transaction, said: Sync) -> Host:
                                 code="host_uuid_taken")
     host = Host(name=said.host, uuid=said.host_uuid or "", address=said.address or "", url=said.url,
                 enrolled_at=tx.now, wanted="serving", quarantined=False, epoch=said.highest_epoch, role=said.role,
-                incarnation=said.incarnation, sequence=0, last_sync_at=tx.now)
+                incarnation=said.incarnation, sequence=said.sequence, heard=1, last_sync_at=tx.now)
     tx.session.add(host)
     tx.session.add(Incarnation(id=said.incarnation, host=said.host, seen_at=tx.now))
     tx.session.flush()
@@ -72,19 +76,28 @@ def _enrol(tx: Transaction, said: Sync) -> Host:
 
 
 def _is_newest(tx: Transaction, host: Host, said: Sync) -> bool:
-    """Return whether the agent process is the host's newest; one that was never seen becomes it."""
-    if said.incarnation != host.incarnation:
-        if hosts.is_known_incarnation(tx.session, said.incarnation):
-            return False
-        tx.session.add(Incarnation(id=said.incarnation, host=host.name, seen_at=tx.now))
-        host.incarnation, host.sequence = said.incarnation, 0
-    host.sequence = max(host.sequence, said.sequence)
+    """Return whether the agent process is the host's newest; one that was never seen becomes it.
+
+    Raises WrongState when it was never seen but sorts before the present one.  It may be a
+    real process whose clock is behind: that one answers by taking a name which sorts
+    after.  A recording of a process that was never heard can't answer (decision 0012).
+    """
+    if said.incarnation == host.incarnation:
+        return True
+    if hosts.is_known_incarnation(tx.session, said.incarnation):
+        return False
+    if said.incarnation < host.incarnation:
+        raise errors.WrongState(f"The agent of host {host.name} started before the present one by the name it gives "
+                                "itself; it has to take a later name", code="older_incarnation",
+                                newest=host.incarnation)
+    tx.session.add(Incarnation(id=said.incarnation, host=host.name, seen_at=tx.now))
     return True
 
 
 def _note_state(tx: Transaction, host: Host, said: Sync) -> None:
     host.last_sync_at = tx.now
     host.trouble = said.trouble
+    host.agent_version = said.version[:16]
     # A database restored from a backup may know less than the agents have seen.
     host.epoch = max(host.epoch, said.highest_epoch)
     if said.role != "unreachable":
@@ -99,13 +112,25 @@ def _confirmed_pool(tx: Transaction, host: Host, said: Sync) -> str | None:
 
     A host that was just ejected goes on answering as a member for a while, so what a slave
     says of itself counts only together with the master's word, read after the last change.
+    So does what a host says that claims to be the master of others, as long as one of those
+    is heard: no agent makes itself the observer of a pool that is not its own.
     """
-    if said.role != "slave" or said.pool is None or said.pool == host.pool:
+    if said.pool is None or said.pool == host.pool:
         return said.pool or host.pool
+    others = [one for one in hosts.in_pool(tx.session, said.pool) if is_up(tx, one.last_sync_at)]
+    if said.role != "slave" and not others:
+        return said.pool
     pool = hosts.find_pool(tx.session, said.pool)
-    listed = pool is not None and any(one["uuid"] == host.uuid for one in (pool.report or {}).get("hosts", []))
+    listed = pool is not None and host.uuid in _listed(pool)
     newer = pool is not None and (pool.report_at or 0.0) > (host.observed_at or 0.0)
     return said.pool if listed and newer else host.pool
+
+
+def _listed(pool: Pool) -> set[str]:
+    """Return the uuids of the hosts in the pool's last report."""
+    if pool.hosts is not None:
+        return set(pool.hosts)
+    return {str(one["uuid"]) for one in (pool.report or {}).get("hosts", [])}
 
 
 def _freeze(tx: Transaction, host: Host) -> None:
@@ -138,17 +163,55 @@ def _elect(tx: Transaction, host: Host) -> Pool | None:
     return pool
 
 
+def _see(tx: Transaction, pool: Pool, said: Sync) -> str | None:
+    """Take in what the pool's observer sees; return the digest of the report that is stored, if it is the same."""
+    if said.report is not None:
+        if said.report.get("pool") != pool.uuid:
+            return None
+        _take_report(tx, pool, PoolReport.from_wire(said.report))
+        # An observer before 1.1 gives none; its next report is a whole one as well.
+        pool.report_digest = said.report_digest[:64] if said.report_digest else None
+    elif said.report_digest is None or said.report_digest != pool.report_digest:
+        # Another observer's, or from before this database's backup.
+        return None
+    else:
+        _see_again(tx, pool, tx.now - max(said.report_age_s, 0.0))
+    return pool.report_digest
+
+
 def _take_report(tx: Transaction, pool: Pool, report: PoolReport) -> None:
     """Store what the pool's observer has read, and look for what changed behind our back."""
     began = tx.now - max(report.age_s, 0.0)
-    seen_hosts = [HostReport.from_wire(wire) for wire in report.hosts]
+    seen = [HostReport.from_wire(wire) for wire in report.hosts]
     # Every field is there from here on, also when an older agent left out what it does not know.
-    pool.report = {**report.to_wire(), "hosts": [seen.to_wire() for seen in seen_hosts],
+    pool.report = {**report.to_wire(), "hosts": [one.to_wire() for one in seen],
                    "vms": [VmReport.from_wire(wire).to_wire() for wire in report.vms]}
-    pool.hosts = {seen.uuid: seen.hostname for seen in seen_hosts}
+    pool.hosts = {one.uuid: one.hostname for one in seen}
     pool.report_at, pool.master = began, report.master
+    _note_hosts(tx, pool, seen, began)
+
+
+def _see_again(tx: Transaction, pool: Pool, began: float) -> None:
+    """Take in that the pool was seen as it is stored, by a reading that began at ``began``."""
+    before = pool.report_at or 0.0
+    if began <= before:
+        return
+    pool.report_at = began
+    listed = _listed(pool)
+    members = [host for host in hosts.in_pool(tx.session, pool.uuid) if host.uuid in listed]
+    if any(host.observed_at != before for host in members):
+        # An order has read something else of a host since then: the report says again what it said.
+        _note_hosts(tx, pool, [HostReport.from_wire(wire) for wire in (pool.report or {})["hosts"]], began)
+        return
+    for host in members:
+        host.observed_at = began
+        drift.check(tx, host, began)
+
+
+def _note_hosts(tx: Transaction, pool: Pool, report: list[HostReport], began: float) -> None:
+    """Note what a reading says of the hosts that are known, unless something newer is known of one."""
     known = {host.uuid: host for host in hosts.in_pool(tx.session, pool.uuid)}
-    for seen in seen_hosts:
+    for seen in report:
         host = known.get(seen.uuid)
         if host is None or (host.observed_at or 0.0) > began:
             continue

@@ -5,11 +5,13 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from common import errors
 from common.conductor_api import LONGEST_WAIT_S
+from common.mac import Keys
 from common.messages import Report, Sync
 from common.rpc import Context
 from conductor import aggregates, hosts, states
@@ -20,6 +22,8 @@ from conductor.db.models import Operation, Request
 from conductor.operations import accept, control, orders
 from conductor.operations.engine import Engine, Transaction
 from conductor.present import Json, Presenter, event
+
+LOG = logging.getLogger(__name__)
 
 
 class Conductor:
@@ -243,24 +247,58 @@ def _user(context: Context) -> str:
 
 
 class Agents:
-    """What the agents may say; see ``common/agents_api.py``."""
+    """What the agents may say; see ``common/agents_api.py``.
 
-    def __init__(self, engine: Engine) -> None:
+    With ``keys`` a message counts only when its MAC shows that the host's own agent made it;
+    before that nothing is looked up.  Who an agent says to be in the context means nothing.
+    """
+
+    def __init__(self, engine: Engine, keys: Keys | None = None) -> None:
         self._engine = engine
+        self.keys = keys
 
-    def sync(self, context: Context, sync: Json) -> Json:
+    def sync(self, context: Context, sync: Json, mac: str | None = None) -> Json:
         """Take in a heartbeat."""
+        self._admit("sync", {"sync": sync}, sync, mac)
         said = Sync.from_wire(sync)
         return self._engine.run(lambda tx: hosts.sync(tx, said)).to_wire()
 
     def claim(self, context: Context, host: str, incarnation: str, sequence: int, task: str, attempt: int,
-              session: str | None) -> Json:
+              session: str | None, mac: str | None = None) -> Json:
         """Answer a claim."""
-        return self._engine.run(lambda tx: orders.claim(tx, host, incarnation, task, attempt, session)).to_wire()
+        arguments = {"host": host, "incarnation": incarnation, "sequence": sequence, "task": task,
+                     "attempt": attempt, "session": session}
+        self._admit("claim", arguments, arguments, mac)
+        return self._engine.run(
+            lambda tx: orders.claim(tx, host, incarnation, sequence, task, attempt, session)).to_wire()
 
-    def report(self, context: Context, host: str, incarnation: str, sequence: int, report: Json) -> Json:
+    def report(self, context: Context, host: str, incarnation: str, sequence: int, report: Json,
+               mac: str | None = None) -> Json:
         """Take in readings."""
+        arguments = {"host": host, "incarnation": incarnation, "sequence": sequence, "report": report}
+        self._admit("report", arguments, arguments, mac)
         said = Report.from_wire(report)
-        return {"wanted": self._engine.run(lambda tx: orders.report(tx, host, incarnation, said))}
+        return {"wanted": self._engine.run(lambda tx: orders.report(tx, host, incarnation, sequence, said))}
+
+    def _admit(self, method: str, arguments: Json, sender: object, mac: object) -> None:
+        """Return when the sender is named as it should be and is who it says.  Raises Invalid, Forbidden."""
+        if not isinstance(sender, dict) or not _is_named(sender):
+            raise errors.Invalid(f"A {method} without a host's name, an incarnation and a sequence number",
+                                 code="bad_message")
+        if self.keys is None:
+            return
+        try:
+            self.keys.verify(sender["host"], method, arguments, mac)
+        except errors.Forbidden as exc:
+            LOG.warning("A message of an agent was refused: %s", exc.message)
+            raise
 
 
+def _is_named(sender: Json) -> bool:
+    """Return whether host, incarnation and sequence have the form that rows of them take."""
+    for name, longest in (("host", 255), ("incarnation", 36)):
+        text = sender.get(name)
+        if not isinstance(text, str) or not 0 < len(text) <= longest or not text.isprintable():
+            return False
+    number = sender.get("sequence")
+    return type(number) is int and 0 < number < 1 << 31

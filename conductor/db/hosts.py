@@ -1,12 +1,17 @@
 """Rows of hosts, their agents' incarnations, and pools."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
-from sqlalchemy import select, update
+from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from common import errors
 from conductor.db.models import Host, Incarnation, Pool
+
+#: of so many of the latest numbers of an agent it is known which were taken in; older ones count as taken in
+WINDOW = 60
+_WINDOW = (1 << WINDOW) - 1
 
 
 def find(session: Session, name: str) -> Host | None:
@@ -46,6 +51,33 @@ def in_pool(session: Session, pool: str) -> Sequence[Host]:
 def is_known_incarnation(session: Session, incarnation: str) -> bool:
     """Return whether that agent process was ever seen."""
     return session.get(Incarnation, incarnation) is not None
+
+
+def take_in(session: Session, host: Host, incarnation: str, number: int, *, in_order: bool = False) -> None:
+    """Note that message ``number`` of the host's agent was taken in, in the transaction of all that it brings about.
+
+    A process that is not the host's present one becomes it, and begins its numbers anew.
+    ``host`` is read again and stays as it is until the transaction's end.  Raises WrongState
+    ``replayed`` when the number was taken in before, lies below the window, or with
+    ``in_order`` is not the highest; ConcurrentUpdate when another conductor was faster.
+    """
+    before, heard = (host.sequence, host.heard) if incarnation == host.incarnation else (0, 0)
+    ahead = number - before
+    if ahead > 0:
+        heard = heard << ahead & _WINDOW | 1 if ahead < WINDOW else 1
+    elif in_order or -ahead >= WINDOW or heard >> -ahead & 1:
+        raise errors.WrongState(f"Message {number} of the agent of host {host.name} was taken in before, or came too "
+                                "late; say it again under a new number", code="replayed")
+    else:
+        heard |= 1 << -ahead
+    taken = session.execute(
+        update(Host).where(Host.id == host.id, Host.incarnation == host.incarnation, Host.sequence == host.sequence,
+                           Host.heard == host.heard)
+        .values(incarnation=incarnation, sequence=max(before, number), heard=heard),
+        execution_options={"synchronize_session": False})
+    if not cast("CursorResult[Any]", taken).rowcount:
+        raise errors.ConcurrentUpdate(f"Another message of host {host.name} was faster")
+    session.refresh(host)
 
 
 def find_pool(session: Session, uuid: str | None) -> Pool | None:

@@ -20,12 +20,16 @@ _Task = states.Task
 _FLOATING = "floating"
 
 
-def claim(tx: Transaction, executor: str, incarnation: str, task_id: str, attempt: int,
+def claim(tx: Transaction, executor: str, incarnation: str, number: int, task_id: str, attempt: int,
           session: str | None) -> Claim:
-    """Answer a claim; with "yours" the claimant and its XenAPI session are recorded in the same transaction."""
+    """Answer a claim; with "yours" the claimant and its XenAPI session are recorded in the same transaction.
+
+    Raises WrongState ``replayed`` when the agent's message ``number`` was taken in before.
+    """
     host = hosts.find(tx.session, executor)
     if host is None or host.incarnation != incarnation:
         return Claim("superseded" if hosts.is_known_incarnation(tx.session, incarnation) else "stale")
+    hosts.take_in(tx.session, host, incarnation, number)
     task = operations.find_task(tx.session, task_id)
     if task is None or task.executor != executor or task.attempt != attempt or task.state in states.TERMINAL_TASK:
         return Claim("stale")
@@ -57,8 +61,12 @@ def _order(tx: Transaction, task: Task, operation: Operation, fence: list[str]) 
                  args=task.args, limit_s=task.limit_s, fence=fence, members=members)
 
 
-def report(tx: Transaction, executor: str, incarnation: str, said: Report) -> bool:
-    """Take readings in; return whether more of them are wanted."""
+def report(tx: Transaction, executor: str, incarnation: str, number: int, said: Report) -> bool:
+    """Take readings in; return whether more of them are wanted.  Raises as ``claim``."""
+    sender = hosts.find(tx.session, executor)
+    if sender is None or sender.incarnation != incarnation:
+        return False
+    hosts.take_in(tx.session, sender, incarnation, number)
     task = operations.find_task(tx.session, said.task)
     if (task is None or task.executor != executor or task.incarnation != incarnation
             or task.attempt != said.attempt or states.Task(task.state) not in states.CLAIMED_TASK):

@@ -42,7 +42,7 @@ class Agent:
 
     def restart(self) -> None:
         """Begin anew as another incarnation, which knows nothing of what was at hand."""
-        self.incarnation = f"{self.name}-i{next(_NUMBERS)}"
+        self.incarnation = f"{next(_NUMBERS):013d}-{self.name}"
         self.running: dict[tuple[str, int], Running] = {}
         self.heard: list[tuple[str, int]] = []
         self.observes, self.synced_at, self.superseded = False, 0.0, False
@@ -85,17 +85,18 @@ class Agent:
     def claim(self, task: str, attempt: int) -> str:
         """Claim an order; return the verdict."""
         session = f"session-{next(_NUMBERS)}"
-        answer = self.world.tell("claim", host=self.name, incarnation=self.incarnation, sequence=1, task=task,
-                                 attempt=attempt, session=session)
+        answer = self.world.tell("claim", host=self.name, incarnation=self.incarnation, sequence=next(_NUMBERS),
+                                 task=task, attempt=attempt, session=session)
         if answer["verdict"] == "yours":
             self.running[task, attempt] = Running(answer["order"], session, fenced=list(answer["order"]["fence"]))
         return str(answer["verdict"])
 
     def report(self, run: Running, settled: bool, readings: dict[str, Any]) -> bool:
         """Bring readings; return whether more is wanted."""
-        return bool(self.world.tell("report", host=self.name, incarnation=self.incarnation, sequence=1, report={
-            "task": run.order["task"], "attempt": run.order["attempt"], "settled": settled, "readings": readings,
-            "error": run.error, "fenced": run.fenced})["wanted"])
+        return bool(self.world.tell(
+            "report", host=self.name, incarnation=self.incarnation, sequence=next(_NUMBERS), report={
+                "task": run.order["task"], "attempt": run.order["attempt"], "settled": settled, "readings": readings,
+                "error": run.error, "fenced": run.fenced})["wanted"])
 
     # its day
     def live(self) -> None:
