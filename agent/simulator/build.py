@@ -138,11 +138,32 @@ def add_host(world: "World", node: Node) -> str:
             pif |= {"management": True, "IP": node.address, "netmask": "255.255.255.0",
                     "ip_configuration_mode": "Static", "uuid": node.pif_uuid}
         db.add("PIF", pif)
+    _add_certificate(world, db, node, host)
     if node.facts.get("bonds"):
         db.add("Bond", {"master": db.get("host", host, "PIFs")[-1]})
     if node.facts.get("vlans"):
         db.add("VLAN", {"tag": 7, "tagged_PIF": db.get("host", host, "PIFs")[-1]})
     return host
+
+
+def present_certificate(world: "World", node: Node, certificate: dict[str, Any]) -> None:
+    """Let a machine present this certificate (`pem`, `fingerprint`, `not_before`, `not_after`) from now on."""
+    node.facts["certificate"] = certificate
+    db, host = world.pools.get(node.pool), world.host_of(node) if node.pool in world.pools else NULL
+    if db is None or not db.has("host", host):
+        return
+    for old in db.get("host", host, "certificates"):
+        db.delete("Certificate", old)
+    _add_certificate(world, db, node, host)
+
+
+def _add_certificate(world: "World", db: Database, node: Node, host: str) -> None:
+    made = node.facts.get("certificate")
+    if made:
+        db.add("Certificate", {
+            "host": host, "type": "host", "fingerprint": made["fingerprint"],
+            "fingerprint_sha256": made["fingerprint"], "not_before": world.moment(made["not_before"]),
+            "not_after": world.moment(made["not_after"])})
 
 
 def add_processors(db: Database, node: Node, host: str) -> None:

@@ -98,7 +98,7 @@ def forget(world: "World", pool: int, host: str) -> None:
             for disk in db.get("SR", repository, "VDIs"):
                 db.delete("VDI", disk)
             db.delete("SR", repository)
-    for cls, listing in (("PIF", "PIFs"), ("host_cpu", "host_CPUs")):
+    for cls, listing in (("PIF", "PIFs"), ("host_cpu", "host_CPUs"), ("Certificate", "certificates")):
         for child in db.get("host", host, listing):
             db.delete(cls, child)
     for vm in db.get("host", host, "resident_VMs"):
@@ -132,6 +132,14 @@ def get_server_localtime(call: "Call", _host: str) -> Moment:
 def get_uncooperative(_call: "Call", _host: str) -> list[str]:
     """Return nothing: xapi's own answer since long."""
     return []
+
+
+def get_server_certificate(call: "Call", host: str) -> str:
+    """Return the certificate that the machine presents, as PEM; without TLS there is none."""
+    made = call.world.node_of_host(call.db, host).facts.get("certificate")
+    if not made:
+        raise Failure("NOT_IMPLEMENTED", "host.get_server_certificate without --tls")
+    return str(made["pem"])
 
 
 def plug(call: "Call", pbd: str) -> None:
@@ -306,7 +314,7 @@ CALLS = {
     "host.shutdown": shutdown, "host.destroy": destroy, "host.compute_free_memory": compute_free_memory,
     "host.compute_memory_overhead": compute_memory_overhead, "host.get_servertime": get_servertime,
     "host.get_server_localtime": get_server_localtime, "host.get_uncooperative_resident_VMs": get_uncooperative,
-    "PBD.plug": plug, "PBD.unplug": unplug,
+    "host.get_server_certificate": get_server_certificate, "PBD.plug": plug, "PBD.unplug": unplug,
 }
 STEPS = {"host.gone": gone, "host.back": back, "host.started": started, "host.enabled": enabled, "host.lost": lost,
          "host.dead": dead, "host.powered_down": powered_down, "host.booted": booted}

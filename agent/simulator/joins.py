@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.simulator.world import World
 
 CARRIED = ("network", "host", "host_metrics", "SR", "VDI", "PBD", "VM_metrics", "VM_guest_metrics", "VM_group", "VM",
-           "VBD", "VIF", "PIF", "Bond", "VLAN")
+           "VBD", "VIF", "PIF", "Bond", "VLAN", "Certificate")
 CLUSTER_WIDE = ("session", "task", "event", "pool", "SM")
 
 

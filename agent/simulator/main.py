@@ -1,9 +1,12 @@
 """corral-simulator: the command that runs simulated hosts in the foreground."""
 
 import argparse
+import contextlib
 import signal
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from agent.simulator.failure import WorldError
@@ -22,6 +25,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--seed", type=int, default=0, help="for everything random (default 0)")
     options.add_argument("--port", type=int, default=0, help="the common port; 0, the default, takes a free one")
     options.add_argument("--state", type=Path, help="keep the world in this file and go on from it")
+    options.add_argument("--tls", nargs="?", const="", metavar="FOLDER", help=(
+        "HTTPS too, on the same port, with certificates of an authority of its own; they are kept in FOLDER, "
+        "which must exist, or else thrown away at the end"))
     options.add_argument("--password", default=DEFAULT_PASSWORD, help="root's password on all hosts")
     return options
 
@@ -38,21 +44,40 @@ def main(argv: list[str] | None = None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    try:
-        spec = load_spec(args.world) if args.world else default_spec(args.hosts, args.vms, args.seed)
-        simulator = Simulator(spec, speed=args.speed, seed=args.seed, port=args.port, state_path=args.state,
-                              password=args.password)
-    except (WorldError, OSError) as exc:
-        reason = f"cannot listen: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
-        sys.stderr.write(f"corral-simulator: {reason}\n")
-        return 2
-    simulator.start()
-    sys.stdout.writelines(f"host {name} {url}\n" for name, url in simulator.hosts)
-    sys.stdout.write(f"login {' '.join(simulator.login)}\nready\n")
-    sys.stdout.flush()
-    ended.wait()
-    simulator.stop()
+    with contextlib.ExitStack() as stack:
+        try:
+            simulator = simulator_of(args, stack)
+        except (WorldError, OSError) as exc:
+            reason = f"cannot listen: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
+            sys.stderr.write(f"corral-simulator: {reason}\n")
+            return 2
+        simulator.start()
+        sys.stdout.writelines(f"{line}\n" for line in announcements(simulator))
+        sys.stdout.flush()
+        ended.wait()
+        simulator.stop()
     return code[0]
+
+
+def simulator_of(args: argparse.Namespace, stack: contextlib.ExitStack) -> Simulator:
+    """Return the simulator that the options ask for; what must go at the end goes onto the stack."""
+    spec = load_spec(args.world) if args.world else default_spec(args.hosts, args.vms, args.seed)
+    folder = args.tls
+    if folder == "":
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="corral-simulator-"))
+    return Simulator(spec, speed=args.speed, seed=args.seed, port=args.port, state_path=args.state,
+                     password=args.password, tls_folder=None if folder is None else Path(folder))
+
+
+def announcements(simulator: Simulator) -> Iterator[str]:
+    """Yield the lines that tell where everything is; the last is `ready`."""
+    yield from (f"host {name} {url}" for name, url in simulator.hosts)
+    if simulator.authority:
+        yield f"ca {simulator.authority.ca_file} {simulator.authority.fingerprint}"
+        for node in simulator.world.nodes.values():
+            yield f"certificate {node.name} {simulator.certificates[node.address].fingerprint}"
+    yield f"login {' '.join(simulator.login)}"
+    yield "ready"
 
 
 if __name__ == "__main__":

@@ -1,19 +1,24 @@
 """HTTP/1.1 for many loopback addresses at once: one accepting thread, one thread per connection.
 
+Where an address has a TLS context its port takes both: a connection's first byte tells which it is.
+
 Knows requests and replies as bytes; what they mean is for the function handed in.
 """
 
 import contextlib
 import selectors
 import socket
+import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
 BACKLOG = 256  # 5, Python's default, made connections fail under 20 parallel calls
 BODY_LIMIT = 300 * 1024  # xapi's http_limit_max_rpc_size
 HEADER_LIMIT = 64 * 1024
+TLS_HANDSHAKE = 0x16  # the first byte of a connection that wants TLS; no method begins with it
+HANDSHAKE_S = 10.0
 REASONS = {200: "OK", 403: "Forbidden", 500: "Internal Error", 501: "Method Not Implemented"}
 ADVICE = ("An unexpected error occurred; please wait a while and try again. If the problem persists, please contact "
           "your support representative.")
@@ -60,8 +65,9 @@ class Server:
     """Listeners, one for each address, all on one port."""
 
     def __init__(self, listeners: dict[str, socket.socket], answer: Callable[[Request], Response],
-                 incarnation_of: Callable[[str], int]) -> None:
+                 incarnation_of: Callable[[str], int], tls: Mapping[str, ssl.SSLContext] | None = None) -> None:
         self._listeners, self._answer, self._incarnation_of = listeners, answer, incarnation_of
+        self._tls = dict(tls or {})
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._stopping = False
@@ -113,6 +119,7 @@ class Server:
     def _serve(self, connection: socket.socket, address: str) -> None:
         incarnation = self._incarnation_of(address)
         try:
+            connection = self._secured(connection, address)
             with connection.makefile("rb", buffering=65536) as stream:
                 while self._serve_one(connection, stream, address, incarnation):
                     pass
@@ -122,6 +129,21 @@ class Server:
             with self._lock:
                 self._connections.discard(connection)
             connection.close()
+
+    def _secured(self, connection: socket.socket, address: str) -> socket.socket:
+        context = self._tls.get(address)
+        if context is None or connection.recv(1, socket.MSG_PEEK)[:1] != bytes([TLS_HANDSHAKE]):
+            return connection
+        with self._lock:
+            self._connections.discard(connection)
+            if self._stopping:
+                raise Hangup
+            secure = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            self._connections.add(secure)
+        secure.settimeout(HANDSHAKE_S)
+        secure.do_handshake()
+        secure.settimeout(None)
+        return secure
 
     def _serve_one(self, connection: socket.socket, stream: "socket.SocketIO | object", address: str,
                    incarnation: int) -> bool:

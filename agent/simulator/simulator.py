@@ -8,7 +8,7 @@ import random
 import socket
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.simulator import build, wire_json, wire_xml
 from agent.simulator.call import CallRecord, Clock, Waiting
@@ -19,6 +19,9 @@ from agent.simulator.server import Hangup, Request, Response, Server, error_page
 from agent.simulator.spec import WorldSpec, default_spec
 from agent.simulator.state import load_world, save_world
 from agent.simulator.world import World
+
+if TYPE_CHECKING:
+    from agent.simulator.certificates import Authority, HostCertificate
 
 DEFAULT_PASSWORD = "corral-sim"  # noqa: S105  opens nothing but simulated hosts on loopback
 BLOCKS = range(20, 120)  # 127.<block>.0.1 and on; the first that is free is taken
@@ -33,24 +36,29 @@ class Simulator:
     `clock` is the wall clock (`now()` in seconds); `speed` is simulated seconds per wall second for all
     that hypervisors do, while clients' event.from time-outs stay wall seconds. `port` 0 takes a free one.
     With `state_path` the world is kept there and, if the file exists, goes on from it; the spec is then
-    not looked at.
+    not looked at. With `tls_folder` hosts answer HTTPS on the same port too, with certificates kept there.
     """
 
     def __init__(self, spec: WorldSpec | None = None, *, clock: Clock | None = None, speed: float = 1.0, seed: int = 0,
-                 port: int = 0, state_path: Path | None = None, password: str = DEFAULT_PASSWORD) -> None:
+                 port: int = 0, state_path: Path | None = None, password: str = DEFAULT_PASSWORD,
+                 tls_folder: Path | None = None) -> None:
         if speed <= 0:
             raise WorldError("the speed must be more than 0")
         if not 0 <= port <= 65535:
             raise WorldError(f"there is no port {port}")
         if state_path and not state_path.parent.is_dir():
             raise WorldError(f"there is no folder {state_path.parent} to keep the state in")
+        self.authority = _authority(tls_folder) if tls_folder else None
         self._clock, self._speed, self._state_path = clock or WallClock(), speed, state_path
         self._changed = threading.Condition()
         self._stopping = False
         self._seen = self._saved = (0, 0)
         self.world, self._listeners = self._open(spec or default_spec(seed=seed), seed, port, password)
         self.port: int = next(iter(self._listeners.values())).getsockname()[1]
-        self._server = Server(self._listeners, self._answer, lambda address: self.world.nodes[address].incarnation)
+        self.certificates = self._certify()
+        tls = {address: made.context() for address, made in self.certificates.items()}
+        self._server = Server(self._listeners, self._answer, lambda address: self.world.nodes[address].incarnation,
+                              tls)
         self._runner = threading.Thread(target=self._run, name="simulator-runner", daemon=True)
         self._saver = threading.Thread(target=self._keep_saved, name="simulator-saver", daemon=True)
 
@@ -58,7 +66,8 @@ class Simulator:
     @property
     def hosts(self) -> list[tuple[str, str]]:
         """Return (name, URL) of each host."""
-        return [(node.name, f"http://{node.address}:{self.port}") for node in self.world.nodes.values()]
+        scheme = "https" if self.authority else "http"
+        return [(node.name, f"{scheme}://{node.address}:{self.port}") for node in self.world.nodes.values()]
 
     @property
     def login(self) -> tuple[str, str]:
@@ -125,6 +134,17 @@ class Simulator:
                 if all(wanted) or block == BLOCKS[-1]:
                     raise
         raise OSError("no block of addresses is free")
+
+    def _certify(self) -> "dict[str, HostCertificate]":
+        made: dict[str, HostCertificate] = {}
+        if self.authority is None:
+            return made
+        for node in self.world.nodes.values():
+            made[node.address] = one = self.authority.certificate(node.name, node.address)
+            build.present_certificate(self.world, node, {
+                "pem": one.pem, "fingerprint": one.fingerprint, "not_before": one.not_before,
+                "not_after": one.not_after})
+        return made
 
     # ---- threads
     def _run(self) -> None:
@@ -233,3 +253,11 @@ class Simulator:
         if self._stopping:
             raise Dropped
         return waiting.batch(self.world)
+
+
+def _authority(folder: Path) -> "Authority":
+    try:
+        from agent.simulator.certificates import Authority
+    except ImportError as exc:
+        raise WorldError("TLS needs the package `cryptography`: pip install 'corral[simulator-tls]'") from exc
+    return Authority(folder)
