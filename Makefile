@@ -17,7 +17,7 @@ $(VENV)/ready: setup.cfg setup.py constraints.txt
 	@touch $@
 
 test: venv
-	$(PYTEST) -n 2 tests
+	$(BIN)/python -m tools.servers -- $(PYTEST) -n 2 tests
 
 quick: venv
 	$(PYTEST) -n 2 tests/unit

@@ -8,11 +8,13 @@ whichever user, becomes a child of this process at the latest when its own paren
 
 import ctypes
 import os
+import pwd
 import select
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 #: from the owner: end in good order, end at once; both keep the folder
@@ -55,13 +57,12 @@ def main(folder: str, user: str, end: str, farewell: str, *command: str) -> int:
     return status
 
 
-def _as(user: str):  # type: ignore[no-untyped-def]
+def _as(user: str) -> Callable[[], None]:
     """Return what the server's process does first: it takes its user, and the usual signals again."""
     def prepare() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
         if user:
-            import pwd
             entry = pwd.getpwnam(user)
             os.initgroups(user, entry.pw_gid)
             os.setgid(entry.pw_gid)
@@ -72,7 +73,7 @@ def _as(user: str):  # type: ignore[no-untyped-def]
 def _kill_all() -> None:
     """Kill every descendant; return when none is left."""
     while True:
-        for pid in _descendants():
+        for pid in descendants(os.getpid()):
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
@@ -84,7 +85,8 @@ def _kill_all() -> None:
             return
 
 
-def _descendants() -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """Return the processes that a process has begun, and theirs, as long as their parents are there."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -94,7 +96,7 @@ def _descendants() -> list[int]:
             continue
         children.setdefault(parent, []).append(int(stat.parent.name))
     found: list[int] = []
-    waiting = [os.getpid()]
+    waiting = [pid]
     while waiting:
         below = children.get(waiting.pop(), [])
         found += below

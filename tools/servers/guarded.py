@@ -56,7 +56,8 @@ class Guarded:
     farewell_signal = signal.SIGKILL
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=f"corral-{type(self).__module__.rpartition('.')[2]}-"))
+        # Whose it is stands in its name, for whoever finds one that was left by a failure of the machine.
+        self.folder = Path(tempfile.mkdtemp(prefix=f"corral-{self.title.lower()}-{os.getpid()}-"))
         self._guard: subprocess.Popen[bytes] | None = None
         self._prepared = False
 
@@ -134,7 +135,11 @@ class Guarded:
 
     def close(self) -> None:
         """End the server and remove its folder; may be called twice."""
-        self.kill()
+        if self._guard is not None:
+            assert self._guard.stdin is not None
+            # To the guard it is as if we were gone.
+            self._guard.stdin.close()
+            self._guard.wait(STOP_S)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:

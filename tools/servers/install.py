@@ -47,6 +47,7 @@ class Machine:
 
     folders: tuple[str, ...] | None = None
     uid: int = field(default_factory=os.geteuid)
+    apt: str = "apt-get"
     policy: Path = Path("/usr/sbin/policy-rc.d")
     lock: Path = Path("/var/lock/corral-servers-install")
 
@@ -87,11 +88,11 @@ def ensure(servers: Iterable[str], machine: Machine | None = None) -> None:
     missing = [server for server in servers if not machine.found(server)]
     if not missing:
         return
-    if machine.uid != 0 or shutil.which("apt-get") is None:
+    if machine.uid != 0 or shutil.which(machine.apt) is None:
         raise Missing(_sentence(missing))
     with _alone(machine.lock), _no_service_starts(machine.policy):
         missing = [server for server in missing if not machine.found(server)]
-        said = _install([WANTED[server].package for server in missing]) if missing else ""
+        said = _install(machine.apt, [WANTED[server].package for server in missing]) if missing else ""
     if still := [server for server in missing if not machine.found(server)]:
         raise Missing(f"{_sentence(still)}\nThat was tried, and said:\n{said[-2000:]}")
 
@@ -99,17 +100,18 @@ def ensure(servers: Iterable[str], machine: Machine | None = None) -> None:
 def _sentence(servers: list[str]) -> str:
     titles = " and ".join(WANTED[server].title for server in servers)
     packages = " ".join(WANTED[server].package for server in servers)
-    return f"{titles} {'is' if len(servers) == 1 else 'are'} missing; install: apt-get install {packages}"
+    verb, them = ("is", "it") if len(servers) == 1 else ("are", "them")
+    return f"{titles} {verb} missing; install {them}: apt-get install {packages}"
 
 
-def _install(packages: list[str]) -> str:
-    """Run apt-get for these packages; return what it said."""
+def _install(apt: str, packages: list[str]) -> str:
+    """Run ``apt`` for these packages; return what it said."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     patience = ["-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=3"]
     said = ""
     # A repository that can't be reached fails the update, though the packages may well be had from another one.
     for words in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
-        done = subprocess.run(["apt-get", *patience, *words], env=environment, text=True, check=False,
+        done = subprocess.run([apt, *patience, *words], env=environment, text=True, check=False,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         said += done.stdout
     return said
