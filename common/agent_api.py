@@ -7,6 +7,9 @@ from typing import Any
 
 from common import messages, rpc
 
+#: the version in which a method last changed, which is sent with it: an older agent hears it too
+CHANGED = {"ring": "1.0"}
+
 
 class AgentAPI:
     """The doorbells."""
@@ -16,4 +19,4 @@ class AgentAPI:
 
     def ring(self, host: str, task: str, attempt: int) -> None:
         """Tell the agent of ``host`` that an order waits.  Raises Unavailable; the order then waits for its sync."""
-        self._client.cast({}, "ring", host, task=task, attempt=attempt)
+        self._client.cast({}, "ring", host, version=CHANGED["ring"], task=task, attempt=attempt)
