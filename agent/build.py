@@ -16,6 +16,7 @@ from agent.xenapi.session import Access, XenHypervisor
 from common import messages, rpc
 from common.agents_api import AgentsAPI
 from common.clock import Clock
+from common.pulse import Pulse
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class AgentSettings:
     password: str = field(repr=False)
     pool_username: str | None = None       #: None: as the host's own
     pool_password: str | None = field(default=None, repr=False)
+    key: bytes | None = field(default=None, repr=False)   #: what its messages are signed with; None: not at all
     ca_file: str | None = None             #: None: the system's authorities
     verify: bool = True                    #: False trusts any certificate; for a laboratory only
     workers: int = 8                       #: orders carried out at the same time
@@ -46,18 +48,19 @@ class AgentSettings:
 class Agent:
     """One running agent; ``start`` and ``stop`` may each be called once."""
 
-    def __init__(self, settings: AgentSettings, transport: Any, clock: Clock, incarnation: str) -> None:
+    def __init__(self, settings: AgentSettings, transport: Any, clock: Clock, incarnation: str,
+                 pulse: Pulse | None = None) -> None:
         self.settings = settings
         self.superseded = False
         self._ended = threading.Event()
-        speaker = Speaker(AgentsAPI(transport, settings.call_timeout_s), settings.host, incarnation)
+        speaker = Speaker(AgentsAPI(transport, settings.call_timeout_s, settings.key), settings.host, incarnation)
         pace = Pace(settings.retry_first_s, settings.retry_longest_s)
         self._hypervisor = XenHypervisor(_access(settings), f"corral:{settings.host}", clock)
         self._worker = Worker(self._hypervisor, speaker, clock, threads=settings.workers, pace=pace,
                               on_superseded=self._supersede, on_news=self._poke)
         rhythm = Rhythm(settings.sync_interval_s, settings.coalesce_s, settings.poll_s)
         self._inventory = Inventory(speaker, self._hypervisor, self._worker, clock, url=settings.url,
-                                    rhythm=rhythm, pace=pace, on_superseded=self._supersede)
+                                    rhythm=rhythm, pace=pace, pulse=pulse, on_superseded=self._supersede)
         self._server = rpc.Server(transport, rpc.TOPIC_AGENT, settings.host, messages.AGENTS_VERSION,
                                   rpc.methods_of(AgentManager(self._worker), ["ring"]), workers=1)
 
@@ -107,6 +110,6 @@ def incarnation_of(clock: Clock, token: Callable[[], str]) -> str:
 
 
 def build(settings: AgentSettings, *, transport: Any, clock: Clock,
-          token: Callable[[], str] = lambda: uuid.uuid4().hex[:12]) -> Agent:
-    """Return an agent ready to start."""
-    return Agent(settings, transport, clock, incarnation_of(clock, token))
+          token: Callable[[], str] = lambda: uuid.uuid4().hex[:12], pulse: Pulse | None = None) -> Agent:
+    """Return an agent ready to start; ``pulse`` is told how its heartbeats end."""
+    return Agent(settings, transport, clock, incarnation_of(clock, token), pulse)

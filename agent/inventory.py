@@ -5,21 +5,28 @@ the pool's events, only while the conductor wants this agent to observe.  It car
 orders out and judges nothing.
 """
 
+import hashlib
 import itertools
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
 from agent.driver import Hypervisor, Observer, Whereabouts
 from agent.worker import Pace, Worker
 from common import errors
 from common.clock import Clock
-from common.messages import Claim, PoolReport, Report, Sync, SyncAnswer
+from common.messages import AGENTS_VERSION, Claim, PoolReport, Report, Sync, SyncAnswer
+from common.pulse import NoPulse, Pulse
 
 LOG = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
+#: so many numbers are tried in a row for what has to be said
+NUMBERS = 5
 #: an early sync waits so many times as long as the last one took: a big pool must not fill the agent's day
 EASE = 10.0
 
@@ -40,7 +47,10 @@ class AgentsDoor(Protocol):
 
 
 class Speaker:
-    """This agent's voice: adds name, incarnation and a rising number to all it says.  For any thread."""
+    """This agent's voice: adds name, incarnation and a rising number to all it says.  For any thread.
+
+    Every sending has a number of its own, so that none is taken in twice.
+    """
 
     def __init__(self, door: AgentsDoor, host: str, incarnation: str) -> None:
         self.host = host
@@ -48,21 +58,41 @@ class Speaker:
         self._door = door
         self._numbers: Iterator[int] = itertools.count(1)
 
-    def number(self) -> int:
-        """Return the next sequence number."""
-        return next(self._numbers)
-
     def sync(self, sync: Sync) -> SyncAnswer:
-        """Bring a heartbeat.  Raises Unavailable, OutcomeUnknown."""
-        return self._door.sync(sync)
+        """Bring a heartbeat.  Raises Unavailable, OutcomeUnknown, or what it is refused with."""
+        return self._say(
+            lambda number: self._door.sync(replace(sync, incarnation=self.incarnation, sequence=number))
+        )
 
     def claim(self, task: str, attempt: int, session: str | None) -> Claim:
-        """Ask for an order.  Raises Unavailable, OutcomeUnknown."""
-        return self._door.claim(self.host, self.incarnation, self.number(), task, attempt, session)
+        """Ask for an order.  Raises Unavailable, OutcomeUnknown, or what it is refused with."""
+        return self._say(
+            lambda number: self._door.claim(self.host, self.incarnation, number, task, attempt, session)
+        )
 
     def report(self, report: Report) -> bool:
-        """Bring readings; return whether more is wanted.  Raises Unavailable, OutcomeUnknown."""
-        return self._door.report(self.host, self.incarnation, self.number(), report)
+        """Bring readings; return whether more is wanted.  Raises as ``claim``."""
+        return self._say(lambda number: self._door.report(self.host, self.incarnation, number, report))
+
+    def _say(self, send: Callable[[int], T]) -> T:
+        """Return what ``send`` returns, under a new number when the broker has doubled or delayed the last one."""
+        for _ in range(NUMBERS):
+            try:
+                return send(next(self._numbers))
+            except errors.WrongState as exc:
+                if exc.code == "older_incarnation":
+                    self.incarnation = later_than(str(exc.details.get("newest")), self.incarnation)
+                elif exc.code != "replayed":
+                    raise
+        raise errors.OutcomeUnknown(f"{NUMBERS} messages in a row came twice or late")
+
+
+def later_than(newest: str, own: str) -> str:
+    """Return a name for this process that sorts after ``newest``, which began by a clock that was ahead of ours."""
+    began, dash, _ = newest.partition("-")
+    if not (dash and began.isdecimal()):
+        raise errors.Bug(f"The name {newest} of an agent does not begin with its time")
+    return f"{int(began) + 1:013d}-{own.partition('-')[2]}"
 
 
 @dataclass(frozen=True)
@@ -87,6 +117,7 @@ class Inventory:
         url: str,
         rhythm: Rhythm | None = None,
         pace: Pace | None = None,
+        pulse: Pulse | None = None,
         on_superseded: Callable[[], None] = lambda: None,
     ) -> None:
         self._speaker = speaker
@@ -96,7 +127,10 @@ class Inventory:
         self._url = url
         self._rhythm = rhythm or Rhythm()
         self._pace = pace or Pace()
+        self._pulse = pulse or NoPulse()
         self._on_superseded = on_superseded
+        #: the digest of the pool report that the conductors have
+        self._known: str | None = None
         self._interval_s = self._rhythm.interval_s
         self._changed = threading.Condition()
         self._poked = False
@@ -133,9 +167,13 @@ class Inventory:
             began = self._clock.monotonic()
             try:
                 self.sync_once()
+                self._pulse.heard()
                 failures = 0
                 pause_s, least_s = self._interval_s, EASE * (self._clock.monotonic() - began)
             except errors.Error as exc:
+                if not isinstance(exc, errors.OutcomeUnknown):
+                    # Without an answer it may be this process that is deaf; all else is told by others.
+                    self._pulse.waiting(exc.message)
                 LOG.info("The sync of %s was not heard: %s", self._speaker.host, exc.message)
                 pause_s = least_s = self._pace.after(failures)
                 failures += 1
@@ -166,6 +204,7 @@ class Inventory:
             self._on_superseded()
             return answer
         self._interval_s = answer.interval_s
+        self._known = answer.report_digest
         self._hypervisor.know("sync", answer.members)
         if here.host_uuid is None and here.master_address in answer.members.values():
             # A slave that did not know its master's address, as after each start, has just learned it.
@@ -181,16 +220,10 @@ class Inventory:
         return answer
 
     def _message(self, here: Whereabouts) -> Sync:
-        report, trouble = None, here.trouble
-        if self._eyes is not None:
-            seen = self._eyes.report()
-            # A pool that is not ours (any more) is not ours to report.
-            report = seen.to_wire() if seen is not None and seen.pool == here.pool else None
-            trouble = trouble or self._eyes.trouble
-        return Sync(
+        said = Sync(
             host=self._speaker.host,
             incarnation=self._speaker.incarnation,
-            sequence=self._speaker.number(),
+            sequence=0,
             url=self._url,
             role=here.role,
             host_uuid=here.host_uuid,
@@ -199,9 +232,21 @@ class Inventory:
             master_address=here.master_address,
             running=self._worker.running(),
             highest_epoch=self._worker.highest_epoch,
-            trouble=trouble,
-            report=report,
+            trouble=here.trouble,
+            version=AGENTS_VERSION,
         )
+        if self._eyes is None:
+            return said
+        seen = self._eyes.report()
+        said = replace(said, trouble=here.trouble or self._eyes.trouble)
+        if seen is None or seen.pool != here.pool:
+            # A pool that is not ours (any more) is not ours to report.
+            return said
+        report = seen.to_wire()
+        digest = digest_of(report)
+        if digest == self._known:
+            return replace(said, report_digest=digest, report_age_s=seen.age_s)
+        return replace(said, report_digest=digest, report=report)
 
     def _look(self, here: Whereabouts) -> None:
         """Observe the pool we are in now; one that we have left is let go."""
@@ -223,6 +268,12 @@ class Inventory:
         eyes, self._eyes = self._eyes, None
         if eyes is not None:
             eyes.stop()
+
+
+def digest_of(report: dict[str, Any]) -> str:
+    """Return a name for what a pool report says: the same for the same, however old the reading is."""
+    lasting = {name: value for name, value in report.items() if name != "age_s"}
+    return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
 
 
 class Eyes:

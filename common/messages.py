@@ -5,8 +5,7 @@ every later field has a default, so that a newer side can talk to an older one; 
 field is never renamed or given another meaning.
 """
 
-from dataclasses import dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 #: major.minor of what agents and conductors say to each other
@@ -20,7 +19,7 @@ class Message:
 
     def to_wire(self) -> dict[str, Any]:
         """Return the message as JSON-able values, which are the message's own: a report may be megabytes."""
-        return {name: getattr(self, name) for name in _names(type(self))}
+        return {name: getattr(self, name) for name in _names(self)}
 
     @classmethod
     def from_wire(cls, wire: dict[str, Any]) -> Self:
@@ -32,10 +31,10 @@ class Message:
         return cls(**{name: value for name, value in wire.items() if name in known})
 
 
-@cache
-def _names(kind: type[Message]) -> dict[str, None]:
-    """Return the names of a message's fields, in order."""
-    return dict.fromkeys(f.name for f in fields(kind))  # type: ignore[arg-type]
+def _names(message: Any) -> dict[str, Any]:
+    """Return a dict with the names of a message's fields, in order."""
+    names: dict[str, Any] = message.__dataclass_fields__
+    return names
 
 
 @dataclass(frozen=True)

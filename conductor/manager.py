@@ -280,6 +280,10 @@ class Agents:
         said = Report.from_wire(report)
         return {"wanted": self._engine.run(lambda tx: orders.report(tx, host, incarnation, sequence, said))}
 
+    def ping(self, context: Context) -> Json:
+        """Answer a conductor that asks itself whether agents can be heard; nothing is looked at or changed."""
+        return {}
+
     def _admit(self, method: str, arguments: Json, sender: object, mac: object) -> None:
         """Return when the sender is named as it should be and is who it says.  Raises Invalid, Forbidden."""
         if not isinstance(sender, dict) or not _is_named(sender):

@@ -253,13 +253,14 @@ class Corral:
         self._transport = rpc.transport(f"corral-inproc://{abs(hash(folder)):x}/")
         self._clock = SystemClock()
         settings = Settings(sync_interval_s=sync_s, agent_down_s=3.5 * sync_s)
-        self._conductor = conductor.build.Service(Database(f"sqlite:///{folder}/corral.sqlite"), self._transport,
-                                                  self._clock, settings, "parts")
+        self._database = Database(f"sqlite:///{folder}/corral.sqlite")
+        self._conductor = conductor.build.Service(self._database, self._transport, self._clock, settings, "parts")
         self.agents: dict[str, agent.build.Agent] = {}
         self._api = ApiService(make_app(ConductorAPI(self._transport)), "127.0.0.1", 0)
 
     def start(self, *hosts: str) -> Commands:
         """Start conductor and API, and the agents of ``hosts``."""
+        self._database.upgrade()
         self._conductor.start()
         for host in hosts:
             self.start_agent(host)

@@ -24,8 +24,9 @@ def main(state: str, password: str, *hosts: str) -> int:
     stop = service.Stop()
     stop.catch()
     transport, clock = rpc.transport("corral-inproc://bench/"), SystemClock()
-    decides = conductor.build.Service(Database(f"sqlite:///{Path(state) / 'corral.sqlite'}"), transport, clock,
-                                      Settings(), "bench")
+    database = Database(f"sqlite:///{Path(state) / 'corral.sqlite'}")
+    database.upgrade()
+    decides = conductor.build.Service(database, transport, clock, Settings(), "bench")
     decides.start()
     agents = []
     for name, url in (host.split("=", 1) for host in hosts):
