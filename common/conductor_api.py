@@ -2,12 +2,20 @@
 
 One method per REST action; ``doc/rpc.md`` describes arguments and results.
 
-1.0  all below
+1.0  aggregates, hosts, maintenance, plans, operations
+1.1  services, hypervisors, VMs and their moves; host_forget
 """
 
 from typing import Any
 
 from common import errors, messages, rpc
+
+#: what came with 1.1
+SINCE_1_1 = (
+    "service_list", "service_delete", "service_force_down", "host_forget",
+    "hypervisor_list", "vm_list", "vm_show", "vm_migrate",
+    "migration_list", "migration_show", "migration_abort",
+)
 
 #: what an endpoint of this version serves
 METHODS = (
@@ -18,7 +26,11 @@ METHODS = (
     "plan_create", "plan_show",
     "operation_list", "operation_show", "operation_events",
     "operation_cancel", "operation_pause", "operation_resume", "operation_retry", "operation_abandon",
+    *SINCE_1_1,
 )
+
+#: the version in which a method last changed, which is sent with it: an older conductor does what it knows
+CHANGED = {**dict.fromkeys(METHODS, "1.0"), **dict.fromkeys(SINCE_1_1, "1.1")}
 
 #: seconds that one operation_events call may wait in a conductor
 LONGEST_WAIT_S = 20.0
@@ -46,7 +58,7 @@ class ConductorAPI:
             raise errors.Bug(f"{method} is no method of the conductor")
         for _ in range(self._attempts):
             try:
-                return self._client.call(context, method, **arguments)
+                return self._client.call(context, method, version=CHANGED[method], **arguments)
             except errors.OutcomeUnknown:
                 if not (context.get("idempotency_key") or method.endswith(("_list", "_show", "_vms", "_events"))):
                     break

@@ -3,6 +3,7 @@
 from typing import Any
 
 from common import errors
+from conductor import zones
 from conductor.db import aggregates, hosts, operations
 from conductor.db.models import Aggregate, Host, Membership, Operation
 from conductor.operations import begin
@@ -34,7 +35,7 @@ def create(tx: Transaction, name: str, availability_zone: str | None, metadata: 
 
 
 def update(tx: Transaction, aggregate_id: int, changes: dict[str, Any]) -> Aggregate:
-    """Change name or availability zone.  Raises NotFound, AlreadyExists, Invalid."""
+    """Change name or availability zone.  Raises NotFound, AlreadyExists, Invalid, WrongState (its hosts forbid it)."""
     aggregate = aggregates.get(tx.session, aggregate_id)
     unknown = set(changes) - {"name", "availability_zone"}
     if unknown or not changes:
@@ -43,6 +44,7 @@ def update(tx: Transaction, aggregate_id: int, changes: dict[str, Any]) -> Aggre
         _name_is_free(tx, changes["name"], aggregate)
         aggregate.name = changes["name"]
     if "availability_zone" in changes:
+        zones.may_become(tx, aggregate, changes["availability_zone"])
         aggregate.availability_zone = changes["availability_zone"]
     aggregate.updated_at = tx.now
     return aggregate
@@ -53,6 +55,7 @@ def set_metadata(tx: Transaction, aggregate_id: int, metadata: dict[str, str | N
     aggregate = aggregates.get(tx.session, aggregate_id)
     default = tx.settings.pool_backed_by_default
     before = is_pool_backed(aggregate, default)
+    _no_twin_keys(aggregate, metadata)
     merged = dict(aggregate.user_metadata)
     for key, value in metadata.items():
         if value is None:
@@ -61,6 +64,7 @@ def set_metadata(tx: Transaction, aggregate_id: int, metadata: dict[str, str | N
             merged[key] = value
     aggregate.user_metadata = _user_metadata(merged)
     if metadata.get("availability_zone"):
+        zones.may_become(tx, aggregate, str(metadata["availability_zone"]))
         aggregate.availability_zone = metadata["availability_zone"]
     if is_pool_backed(aggregate, default) != before and aggregates.memberships(tx.session, aggregate.id):
         raise errors.WrongState(f"Aggregate {aggregate.id} has hosts; {POOL_BACKED} can only be changed without",
@@ -94,7 +98,7 @@ def add_host(tx: Transaction, aggregate_id: int, name: str, user: str) -> tuple[
         _check_place(tx, aggregate, place, active, backed)
         if place.aggregate_id == aggregate.id:
             return aggregate, active
-    _check_zone(tx, aggregate, host)
+    zones.may_enter(tx, aggregate, host, backed)
     if backed:
         _may_join(tx, aggregate, host, active)
     tx.session.add(Membership(aggregate_id=aggregate.id, host=name, pool_backed_host=name if backed else None,
@@ -118,6 +122,7 @@ def remove_host(tx: Transaction, aggregate_id: int, name: str, options: dict[str
     if place is None:
         raise errors.NotFound(f"Host {name} is not in aggregate {aggregate.id}", code="host_not_in_aggregate")
     if place.pool_backed_host is None:
+        zones.may_leave(tx, aggregate, host)
         tx.session.delete(place)
         aggregate.updated_at = tx.now
         tx.session.flush()
@@ -146,13 +151,6 @@ def _check_place(tx: Transaction, aggregate: Aggregate, place: Membership, activ
         raise errors.WrongState(f"Host {place.host} is in aggregate {place.aggregate_id} already; a host is in at most "
                                 "one aggregate with a pool behind it", code="host_in_other_aggregate",
                                 aggregate=place.aggregate_id)
-
-
-def _check_zone(tx: Transaction, aggregate: Aggregate, host: Host) -> None:
-    for place in aggregates.memberships_of(tx.session, host.name):
-        zone = aggregates.get(tx.session, place.aggregate_id).availability_zone
-        if zone and aggregate.availability_zone and zone != aggregate.availability_zone:
-            raise errors.WrongState(f"Host {host.name} is in availability zone {zone} already", code="zone_differs")
 
 
 def _may_join(tx: Transaction, aggregate: Aggregate, host: Host, active: Operation | None) -> None:
@@ -220,6 +218,15 @@ def _user_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     if value is not None and str(value).lower() not in ("true", "false"):
         raise errors.Invalid(f"{POOL_BACKED} is true or false", code="bad_metadata")
     return {key: value for key, value in metadata.items() if key not in RESERVED}
+
+
+def _no_twin_keys(aggregate: Aggregate, metadata: dict[str, Any]) -> None:
+    """Raise Invalid for a key that differs from another one by its case only, as Nova's database does."""
+    known = {key.lower(): key for key in aggregate.user_metadata}
+    for key in metadata:
+        other = known.setdefault(key.lower(), key)
+        if other != key:
+            raise errors.Invalid(f"Aggregate {aggregate.id} already has metadata with key {other}", code="bad_metadata")
 
 
 def _name_is_free(tx: Transaction, name: str, own: Aggregate | None) -> None:

@@ -130,9 +130,9 @@ def open_moves_to(session: Session, pool: str, destination: str) -> Sequence[Tas
 
 
 def active_in_pool(session: Session, pool: str, kinds: Sequence[str]) -> Sequence[Operation]:
-    """Return the operations of these kinds in ``pool`` that hold a host, oldest first."""
+    """Return the operations of these kinds in ``pool`` that have not ended, oldest first."""
     return session.scalars(select(Operation).where(
-        Operation.pool == pool, Operation.kind.in_(kinds), Operation.active_host.is_not(None))
+        Operation.pool == pool, Operation.kind.in_(kinds), Operation.ended_at.is_(None))
         .order_by(Operation.created_at, Operation.id)).all()
 
 

@@ -1,12 +1,12 @@
-"""Rows of conductors, as they show that they are there."""
+"""Rows of conductors, as they show that they are there; and what goes when a host is forgotten."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from common import errors
-from conductor.db.models import Service
+from conductor.db.models import Host, Incarnation, Pool, Service
 
 
 def beat(session: Session, name: str, version: str, started_at: float, now: float) -> None:
@@ -29,3 +29,10 @@ def get(session: Session, service_id: int) -> Service:
     if service is None:
         raise errors.NotFound("There is no such service", code="service_not_found")
     return service
+
+
+def forget_host(session: Session, host: Host) -> None:
+    """Remove a host with all that is only about its agent; its operations stay as history."""
+    session.execute(delete(Incarnation).where(Incarnation.host == host.name))
+    session.execute(update(Pool).where(Pool.observer == host.name).values(observer=None))
+    session.delete(host)

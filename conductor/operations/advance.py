@@ -10,7 +10,7 @@ from typing import Any
 
 from common import errors
 from conductor import states
-from conductor.db import hosts, operations
+from conductor.db import hosts, moves, operations
 from conductor.db.models import Host, Operation, Plan, Task
 from conductor.operations import begin, ending, maintenance, membership, snapshot
 from conductor.operations.engine import Transaction, new_id
@@ -27,7 +27,7 @@ THROUGH_MASTER = frozenset({"host_disable", "host_enable", "vm_migrate", "vm_sta
                             "sync_database", "host_destroy"})
 
 #: kinds of operations that move VMs
-MOVING = ("maintenance_start", "maintenance_stop")
+MOVING = ("maintenance_start", "maintenance_stop", "vm_migrate")
 #: heartbeats that agents are given after an outage of conductors, broker or database, before their silence counts
 GRACE_INTERVALS = 3
 
@@ -106,6 +106,8 @@ def decide(view: View, settings: Settings) -> Decision:
             return maintenance.drain(view, settings.limits)
         case "maintenance_stop":
             return maintenance.restore(view, settings.limits)
+        case "vm_migrate":
+            return maintenance.relocate(view, settings.limits)
         case "host_disable" | "host_enable":
             return maintenance.single(view, view.kind)
         case "aggregate_add_host":
@@ -119,19 +121,19 @@ def make_view(tx: Transaction, operation: Operation, tasks: Sequence[Task], retr
     """Return the operation as its decider sees it."""
     host = hosts.find(tx.session, operation.host) if operation.host else None
     moving = operation.kind in MOVING and operation.pool
-    moves = operations.open_moves(tx.session, operation.pool or "") if moving else []
+    in_pool = operations.open_moves(tx.session, operation.pool or "") if moving else []
     plans = operations.plans_of(tx.session, operation.id) if moving else []
     return View(
         kind=operation.kind, state=states.Operation(operation.state),
         options=operation.options,
         tasks=tuple(_task_view(task) for task in tasks), now=tx.now,
         host_uuid=host.uuid if host else "",
-        in_flight=tuple((task.args["source"], task.args["destination"]) for task in moves
+        in_flight=tuple((task.args["source"], task.args["destination"]) for task in in_pool
                         if task.state != states.Task.PENDING),
         usable_hosts=frozenset(h.uuid for h in hosts.every(tx.session) if h.live and h.enabled),
         retried=retried, replans_left=tx.settings.replans + 1 - len(plans),
         arriving=sum(host is not None and task.operation_id != operation.id
-                     and task.args["destination"] == host.uuid for task in moves),
+                     and task.args["destination"] == host.uuid for task in in_pool),
         is_slow=_is_slow(tx, operation, plans))
 
 
@@ -185,6 +187,8 @@ def create(tx: Transaction, operation: Operation, new: NewTask) -> Task:
                 limit_s=limit_s, progress=0.0, sends=0)
     tx.session.add(task)
     tx.session.flush()
+    if task.kind == "vm_migrate":
+        moves.give_number(tx.session, task)
     return task
 
 
@@ -217,8 +221,8 @@ def choose_executor(tx: Transaction, task: Task) -> str:
 
 
 def _can_act(tx: Transaction, host: Host) -> bool:
-    """Return whether the host's agent is heard and reaches its hypervisor."""
-    return is_up(tx, host.last_sync_at) and not host.trouble
+    """Return whether the host's agent is heard and reaches its hypervisor, and nobody says that it is down."""
+    return is_up(tx, host.last_sync_at) and not host.trouble and not host.forced_down
 
 
 def is_up(tx: Transaction, last_sync_at: float) -> bool:
@@ -241,8 +245,8 @@ def _replan(tx: Transaction, operation: Operation) -> tuple[Attention | None, fl
     """Make and store a new plan for what is still on the host; return why not, and when to try again."""
     settings = tx.settings
     host = hosts.get(tx.session, str(operation.host))
-    moves = [task for task in operations.tasks(tx.session, operation.id) if task.kind == "vm_migrate"]
-    unclaimed = [task for task in moves if task.state in (states.Task.PENDING, states.Task.SENT)]
+    own = [task for task in operations.tasks(tx.session, operation.id) if task.kind == "vm_migrate"]
+    unclaimed = [task for task in own if task.state in (states.Task.PENDING, states.Task.SENT)]
     try:
         seen = snapshot.of_pool(tx, operation.pool, without={task.id for task in unclaimed})
     except errors.Unavailable as exc:
@@ -254,7 +258,7 @@ def _replan(tx: Transaction, operation: Operation) -> tuple[Attention | None, fl
         return Attention("no_plan", "No plan fits what is left on the host: "
                          + "; ".join(b.message for b in outcome.blockers[:5]), {"blockers": blockers}
                          ), tx.now + settings.refused_replan_s
-    lost = [task for task in moves if task.state in (states.Task.FAILED, states.Task.SKIPPED)
+    lost = [task for task in own if task.state in (states.Task.FAILED, states.Task.SKIPPED)
             and not (task.shown or {}).get("resolved")]
     pool = hosts.find_pool(tx.session, operation.pool)
     if not outcome.moves and lost and pool and (pool.report_at or 0.0) <= max(t.ended_at or 0.0 for t in lost):

@@ -68,7 +68,7 @@ def retry(tx: Transaction, operation_id: str, user: str) -> Operation:
 
 
 def abandon(tx: Transaction, operation_id: str, reason: str, user: str) -> Operation:
-    """Give the operation up: failed at once, its host quarantined (kept disabled and owned), epoch raised.
+    """Give the operation up: failed at once, the host it held quarantined (kept disabled and owned), epoch raised.
 
     What an agent had begun may still be going on; nothing of Corral acts on it any more.
     Raises NotFound, WrongState.
@@ -79,7 +79,8 @@ def abandon(tx: Transaction, operation_id: str, reason: str, user: str) -> Opera
     operation.error = {"code": "abandoned", "message": f"Abandoned by {user}: {reason}", "details": {}}
     host = hosts.find(tx.session, operation.host) if operation.host else None
     move_on(tx, operation, "abandon", by=user, reason=reason)
-    if host is not None:
+    # One VM's move never took its host out of service.
+    if host is not None and operation.kind != "vm_migrate":
         if operation.kind.startswith("maintenance"):
             host.wanted = "maintenance"
         elif operation.kind.startswith("host_") and not operation.options.get("drift"):

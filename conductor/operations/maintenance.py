@@ -1,4 +1,4 @@
-"""Which tasks come next for the operations about one host's service: drain, restore, disable, enable.
+"""Which tasks come next for a host's drain, restore, disabling and enabling, and for one VM's move.
 
 Pure: a View in, a Decision out.  It never asks the database or the clock, so the same
 rows lead to the same step in any conductor, also after a restart.
@@ -14,6 +14,7 @@ from conductor.operations.view import (
     NewTask,
     TaskView,
     View,
+    failure,
     ready,
     sendable,
     until_done,
@@ -52,6 +53,26 @@ def restore(view: View, limits: Limits) -> Decision:
         return decision
     stranded = [_blocker(task) for task in view.of("vm_migrate") if task.state is _Task.FAILED]
     return Decision(event="verified", result={"not_home": [*view.options.get("left", []), *stranded]})
+
+
+def relocate(view: View, limits: Limits) -> Decision:
+    """Decide for vm_migrate: one move, which is done only when the VM was read at its destination."""
+    if view.state in (_Op.CANCELLING, _Op.FAILING):
+        return _let_go(view)
+    if view.state is not _Op.RUNNING:
+        return Decision()
+    decision, rescue = _moves(view, limits), _rescue(view)
+    if rescue is not None or any(task.is_open for task in view.tasks):
+        return rescue or decision
+    move = view.of("vm_migrate")[-1]
+    at = (move.readings.get("vm") or {}).get("resident_on")
+    if _has_lost_power(move) or (move.state is _Task.DONE and at == move.args["destination"]):
+        return Decision(event="verified")
+    if move.state is _Task.DONE:
+        return Decision(event="task_failed", error={
+            "code": "vm_elsewhere", "details": {}, "message":
+            f"{move.shown.get('vm_name')} was shut down, removed or taken elsewhere by somebody else meanwhile"})
+    return Decision(event="task_failed", error=failure(move) if move.error else _blocker(move))
 
 
 def single(view: View, kind: str) -> Decision:

@@ -58,8 +58,12 @@ def _hosts(session: Session, pool: Pool, report: PoolReport) -> tuple[model.Host
             version=_version(seen.version), cpu_vendor=seen.cpu_vendor, cpu_features=seen.cpu_features,
             cpus=seen.cpus, memory_total_bytes=seen.memory_total_bytes,
             memory_overhead_bytes=seen.memory_overhead_bytes, srs=frozenset(seen.srs),
-            networks=frozenset(seen.networks), trouble=str((row.trouble or {}).get("message", "")) if row else ""))
+            networks=frozenset(seen.networks), trouble=_trouble(row) if row else ""))
     return tuple(found)
+
+
+def _trouble(row: Host) -> str:
+    return "an operator says that it is down" if row.forced_down else str((row.trouble or {}).get("message", ""))
 
 
 def _latest_enabled(row: Host | None, seen: HostReport, pool: Pool) -> bool:

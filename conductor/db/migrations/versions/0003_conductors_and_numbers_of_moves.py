@@ -1,12 +1,14 @@
 """Conductors that are seen, hosts that are forced down, and a number for each move"""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
 revision = '0003'
 down_revision = '0002'
 
-_MYSQL = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb4', 'mysql_collate': 'utf8mb4_bin'}
+_MYSQL: dict[str, Any] = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb4', 'mysql_collate': 'utf8mb4_bin'}
 
 
 def upgrade() -> None:
