@@ -16,7 +16,6 @@ SINCE_1_1 = (
     "hypervisor_list", "vm_list", "vm_show", "vm_migrate",
     "migration_list", "migration_show", "migration_abort",
 )
-
 #: what an endpoint of this version serves
 METHODS = (
     "aggregate_list", "aggregate_create", "aggregate_show", "aggregate_update", "aggregate_delete",

@@ -11,7 +11,7 @@ from typing import Any, Self
 #: major.minor of what agents and conductors say to each other
 AGENTS_VERSION = "1.1"
 #: major.minor of what services and the API say to a conductor
-CONDUCTOR_VERSION = "1.0"
+CONDUCTOR_VERSION = "1.1"
 
 
 class Message:
