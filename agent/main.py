@@ -1,55 +1,56 @@
 """corral-agent: one process per host, on a management machine; wires the parts, no logic."""
 
-import argparse
+import logging
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
-from agent.build import AgentSettings, build
-from common import rpc, service
-from common.clock import SystemClock
+# isort: off
+from common import concurrency  # noqa: F401  it has to come before all that asks which kind of threads there is
+# isort: on
+from agent.build import build
+from agent.settings import changed_secrets, settings_from
+from common import parts, rpc, service
 
+LOG = logging.getLogger(__name__)
+
+PROG = "corral-agent"
+EXAMPLES = """  corral-agent --config-file /etc/corral/corral-agent.conf --config-file /etc/corral/agents/h1.conf
+  corral-agent --config-file /etc/corral/agents/h1.conf --host h1
+    one process per host, on a management machine, never in a VM of the pool that it manages"""
 #: exit status of an agent that a newer one of its host has replaced; not to be restarted
 SUPERSEDED = 3
+_PATIENCE_S = 60.0
 
 
-def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the parsed command line."""
-    parser = argparse.ArgumentParser(prog="corral-agent", description=__doc__)
-    parser.add_argument("--host", required=True, help="the name under which the host is enrolled")
-    parser.add_argument("--url", required=True, help="the host's xapi, e.g. https://192.0.2.10")
-    parser.add_argument("--username", default="root")
-    parser.add_argument("--password-file", type=Path, required=True)
-    parser.add_argument("--pool-username")
-    parser.add_argument("--pool-password-file", type=Path)
-    parser.add_argument("--ca-file", help="the authorities that certificates are verified against")
-    parser.add_argument("--transport-url", required=True, help="the message broker")
-    return parser.parse_args(argv)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run until a signal comes or a newer agent of the same host takes over; return the exit status."""
-    args = arguments(argv)
-    return service.guarded("corral-agent", lambda: _run(args))
+    options = service.parser(PROG, "Carries out the conductors' orders at one host, and says how it does.", EXAMPLES)
+    options.add_argument("--host", help="the name under which the host is enrolled, instead of [agent] host")
+    args = options.parse_args(argv)
+    return service.guarded(PROG, lambda: _run(service.Daemon(PROG, "agent", args.config_file, args.debug), args.host))
 
 
-def _run(args: argparse.Namespace) -> int:
-    service.log_to()
-    pool_file = args.pool_password_file
-    settings = AgentSettings(
-        host=args.host, url=args.url, username=args.username, password=args.password_file.read_text().strip(),
-        pool_username=args.pool_username, pool_password=pool_file.read_text().strip() if pool_file else None,
-        ca_file=args.ca_file)
-    agent = build(settings, transport=rpc.transport(args.transport_url), clock=SystemClock())
-    stop = service.Stop()
-    stop.catch(agent.end)
-    agent.start()
-    agent.wait()
-    agent.stop()
+def _run(daemon: service.Daemon, host: str | None) -> int:
+    if host is not None:
+        daemon.conf.set_override("host", host, group="agent")
+    settings, broker_password = settings_from(daemon.conf)
+    transport = rpc.transport(None, daemon.conf, f"{PROG}-{settings.host}", broker_password)
+    agent = build(settings, transport=transport, clock=daemon.clock, pulse=daemon.pulse)
+
+    def reload() -> None:
+        for secret in changed_secrets(settings, settings_from(daemon.conf)[0]):
+            LOG.warning("The %s in its file has changed; a restart takes it up, and harms nothing under way", secret)
+
+    def watch() -> float | None:
+        if not agent.wait(_PATIENCE_S):
+            return 0.0
+        daemon.end()
+        return None
+
+    status = daemon.run(agent, parts.Repeated("superseded", watch), reload=reload)
     if agent.superseded:
-        print(f"corral-agent: a newer agent of host {args.host} has taken over", file=sys.stderr)  # noqa: T201
+        print(f"{PROG}: a newer agent of host {settings.host} has taken over", file=sys.stderr)  # noqa: T201
         return SUPERSEDED
-    return stop.status
+    return status
 
 
 if __name__ == "__main__":

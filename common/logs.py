@@ -16,11 +16,11 @@ from common import config, quiet
 #: lines of these are worth reading only when something is wrong
 _CHATTY = ("oslo_messaging=WARNING", "alembic=WARNING", "amqp=WARNING")
 #: loops that say again and again what is away, and libraries that do
-_LOOPS = ("common.broker", "common.rpc", "common.service", "agent.inventory", "conductor.operations.sweeper",
-          "conductor.pulse")
+_LOOPS = ("common.broker", "common.parts", "common.rpc", "common.service", "agent.inventory",
+          "conductor.operations.sweeper", "conductor.pulse")
 _LIBRARIES = ("oslo_messaging", "oslo.messaging", "amqp", "kombu")
 _AWAY = re.compile(r"^Waiting: |can't be reached|can't listen|unreachable|refused|was not heard|was interrupted|"
-                   "nobody listens|connection (failed|reset|lost)|timed out", re.IGNORECASE)
+                   "nobody listens|there was no answer|connection (failed|reset|lost)|timed out", re.IGNORECASE)
 #: what every record has; the rest of a record is facts that the code added
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "facts", "extra_keys", "taskName"}
 #: what libraries put into records for their own use

@@ -94,18 +94,22 @@ class Gate:
         return None
 
 
-def round_trips(trip: Callable[[], object], pulse: Pulse, every_s: float = 10.0) -> Repeated:
-    """Return a part that tells ``pulse`` how each round trip ended; without any answer it tells nothing."""
+def round_trips(trip: Callable[[], object], pulse: Pulse, every_s: float = 10.0, again_s: float = 2.0) -> Repeated:
+    """Return a part that tells ``pulse`` how each round trip ended; without any answer it tells nothing.
+
+    After one that failed the next comes after ``again_s``.
+    """
     def once() -> float:
         try:
             trip()
         except errors.OutcomeUnknown:
-            LOG.debug("There was no answer")
+            LOG.warning("There was no answer, though the broker took the question")
+            return again_s
         except errors.Unavailable as exc:
             pulse.waiting(exc.message)
+            return again_s
         except errors.Error:
-            pulse.heard()    # a refusal is an answer
-        else:
-            pulse.heard()
+            LOG.debug("A refusal is an answer", exc_info=True)
+        pulse.heard()
         return every_s
     return Repeated("round trips", once)

@@ -6,6 +6,7 @@ Everything it remembers is in the state folder; started again on it, it goes on.
 
 import argparse
 import fcntl
+import logging
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
                          help="folder that keeps everything (default ./corral-state)")
     options.add_argument("--sync-interval", type=float, default=10.0, metavar="S",
                          help="seconds between two heartbeats of an agent (default 10)")
+    options.add_argument("--debug", action="store_true", help="log more than anybody wants to read")
+    options.add_argument("--log-json", action="store_true", help="log in JSON, one object per line")
     return options
 
 
@@ -54,8 +57,8 @@ class AllInOne:
         state = args.state_dir.resolve()
         transport = rpc.transport(f"corral-inproc://{abs(hash(state)):x}/")
         settings = Settings(sync_interval_s=args.sync_interval, agent_down_s=3.5 * args.sync_interval)
-        self._conductor = conductor.build.Service(Database(f"sqlite:///{state}/corral.sqlite"), transport, clock,
-                                                  settings, "allinone")
+        self._database = Database(f"sqlite:///{state}/corral.sqlite")
+        self._conductor = conductor.build.Service(self._database, transport, clock, settings, "allinone")
         self._transport: Any = transport
         self._clock = clock
         self._agents: list[agent.build.Agent] = []
@@ -65,6 +68,7 @@ class AllInOne:
     def start(self) -> None:
         """Start the hypervisors, then who decides, then who acts, then the door.  Raises Unavailable."""
         self.simulator.start()
+        self._database.upgrade()
         self._conductor.start()
         user, password = self.simulator.login
         for name, url in self.simulator.hosts:
@@ -103,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    service.log_to()
+    service.log_to(logging.DEBUG if args.debug else logging.INFO, args.log_json)
     stop = service.Stop()
     stop.catch()
     try:

@@ -3,31 +3,43 @@
 import socket
 import sys
 
-from oslo_config import cfg
-
-from common import config, rpc, service
-from common.clock import SystemClock
+# isort: off
+from common import concurrency  # noqa: F401  it has to come before all that asks which kind of threads there is
+# isort: on
+from common import config, parts, rpc, service
 from conductor.build import Service, settings_from
+from conductor.conditions import keys_from, require_schema
 from conductor.db.session import Database
+
+PROG = "corral-conductor"
+EXAMPLES = """  corral-manage --config-file /etc/corral/corral-conductor.conf db sync
+  corral-conductor
+  corral-conductor --config-file /etc/corral/corral-conductor.conf --config-file second.conf
+    several conductors on one machine each need a [conductor] name of their own"""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
-    return service.guarded("corral-conductor", lambda: _run(argv))
+    args = service.parser(PROG, "Decides about aggregates and maintenance, and remembers.", EXAMPLES).parse_args(argv)
+    return service.guarded(PROG, lambda: _run(service.Daemon(PROG, "conductor", args.config_file, args.debug)))
 
 
-def _run(argv: list[str] | None) -> int:
-    conf = cfg.CONF
-    config.load(conf, "corral-conductor", argv)
-    service.log_to()
-    stop = service.Stop()
-    stop.catch()
-    running = Service(Database(conf.database.connection), rpc.transport(None, conf), SystemClock(),
-                      settings_from(conf), conf.conductor.name or socket.gethostname(), conf.conductor.workers)
-    running.start()
-    status = stop.wait()
-    running.stop()
-    return status
+def _run(daemon: service.Daemon) -> int:
+    conf = daemon.conf
+    secrets = config.require(conf, (), ("broker.password_file", "database.password_file"))
+    keys = keys_from(conf)
+    name = conf.conductor.name or socket.gethostname()
+    database = Database(config.database_url(conf))
+    transport = rpc.transport(None, conf, f"{PROG}-{name}", secrets["broker.password_file"])
+    running = Service(database, transport, daemon.clock, settings_from(conf), name, conf.conductor.workers, keys,
+                      daemon.pulse)
+
+    def reload() -> None:
+        running.use_keys(keys_from(conf))
+        running.engine.settings = settings_from(conf)
+
+    schema = parts.Gate(lambda: require_schema(database), daemon.pulse, daemon.end)
+    return daemon.run(schema, running, reload=reload)
 
 
 if __name__ == "__main__":

@@ -2,45 +2,46 @@
 
 import sys
 
-from oslo_config import cfg
-
-from common import config, rpc, service
+# isort: off
+from common import concurrency  # noqa: F401  it has to come before all that asks which kind of threads there is
+# isort: on
+from common import config, messages, parts, rpc, service
 from common.conductor_api import ConductorAPI
 from conductor.api.app import make_app
 from conductor.api.serve import Service, refuse_exposure
 
-OPTIONS = (
-    cfg.HostAddressOpt("bind-host", default="127.0.0.1", help="Address on which the API listens."),
-    cfg.PortOpt("bind-port", default=8774, help="Port on which the API listens; 0 takes a free one."),
-    cfg.URIOpt("public-url", help="Address in the links of version documents; by default the client's own."),
-    cfg.BoolOpt("force-noauth", default=False,
-                help="Listen off loopback without authentication: whoever reaches the API commands."),
-)
+PROG = "corral-api"
+EXAMPLES = """  corral-api
+  corral-api --config-file /etc/corral/corral-api.conf
+    prints "ready: URL" once it listens; without a conductor it answers 503"""
+#: seconds that an answer to the API's own question may take
+_ANSWER_S = 10.0
+
+
+class _Announced(Service):
+    """Says where it listens."""
+
+    def start(self) -> None:
+        """Listen and serve.  Raises Unavailable when the address can't be had."""
+        super().start()
+        print(f"ready: {self.url}", flush=True)  # noqa: T201
 
 
 def main(argv: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT; return the exit status."""
-    return service.guarded("corral-api", lambda: _run(argv))
+    args = service.parser(PROG, "Serves Corral's REST interface and asks the conductors.", EXAMPLES).parse_args(argv)
+    return service.guarded(PROG, lambda: _run(service.Daemon(PROG, "api", args.config_file, args.debug)))
 
 
-def _run(argv: list[str] | None) -> int:
-    conf = cfg.CONF
-    conf.register_cli_opts(OPTIONS, group="api")
-    # oslo.messaging has transport_url for the configuration file; the command line goes before it
-    conf.register_cli_opt(cfg.StrOpt("transport-url", dest="broker_url", secret=True, metavar="URL",
-                                     help="URL of the message broker; by default the file's transport_url."))
-    config.load(conf, "corral-api", argv)
-    service.log_to()
-    stop = service.Stop()
-    stop.catch()
+def _run(daemon: service.Daemon) -> int:
+    conf = daemon.conf
     refuse_exposure(conf.api.bind_host, conf.api.force_noauth)
-    app = make_app(ConductorAPI(rpc.transport(conf.broker_url, conf)), public_url=conf.api.public_url)
-    running = Service(app, conf.api.bind_host, conf.api.bind_port)
-    running.start()
-    print(f"ready: {running.url}", flush=True)  # noqa: T201
-    status = stop.wait()
-    running.stop()
-    return status
+    transport = rpc.transport(None, conf, PROG, config.secret(conf, "broker", "password_file"))
+    app = make_app(ConductorAPI(transport), public_url=conf.api.public_url)
+    client = rpc.Client(transport, rpc.TOPIC_CONDUCTOR, messages.CONDUCTOR_VERSION, _ANSWER_S)
+    # "There is no such operation" is an answer, and the cheapest one.
+    trips = parts.round_trips(lambda: client.call({}, "operation_show", id="sign of life"), daemon.pulse)
+    return daemon.run(_Announced(app, conf.api.bind_host, conf.api.bind_port), trips)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,35 @@
+"""What an agent is told by its configuration files; reads the secret files that they name."""
+
+from dataclasses import fields
+from typing import Any
+
+from agent.build import AgentSettings
+from common import config, errors, mac
+
+_OPTIONS = ("agent.host", "xenapi.url", "xenapi.password_file")
+_SECRETS = ("agent.key_file", "xenapi.password_file", "xenapi.pool_password_file", "broker.password_file")
+#: not shown in a log, not even that they have changed into what
+_SECRET_FIELDS = frozenset({"password", "pool_password", "key"})
+
+
+def settings_from(conf: Any) -> tuple[AgentSettings, str | None]:
+    """Return the agent's settings and the broker's password.
+
+    Raises Invalid naming everything that is missing or can't be read.
+    """
+    secrets = config.require(conf, _OPTIONS, _SECRETS)
+    own, key = conf.xenapi, secrets["agent.key_file"]
+    if own.pool_username and secrets["xenapi.pool_password_file"] is None:
+        raise errors.Invalid("[xenapi] pool_username needs pool_password_file", code="bad_configuration")
+    return AgentSettings(
+        host=conf.agent.host, url=own.url, username=own.username, password=secrets["xenapi.password_file"] or "",
+        pool_username=own.pool_username, pool_password=secrets["xenapi.pool_password_file"], ca_file=own.ca_file,
+        verify=own.verify, workers=conf.agent.workers, connect_timeout_s=own.connect_timeout_s,
+        read_timeout_s=own.read_timeout_s, login_hold_s=own.login_hold_s,
+        key=None if key is None else mac.read_key(key)), secrets["broker.password_file"]
+
+
+def changed_secrets(before: AgentSettings, after: AgentSettings) -> list[str]:
+    """Return the names of the secrets in which the two differ; options that differ are the log's own matter."""
+    return [one.name for one in fields(before) if one.name in _SECRET_FIELDS
+            and getattr(before, one.name) != getattr(after, one.name)]
