@@ -273,7 +273,7 @@ class Inventory:
 def digest_of(report: dict[str, Any]) -> str:
     """Return a name for what a pool report says: the same for the same, however old the reading is."""
     lasting = {name: value for name, value in report.items() if name != "age_s"}
-    return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(lasting).encode()).hexdigest()
 
 
 class Eyes:

@@ -35,6 +35,11 @@ class Keys:
             raise errors.Invalid("There is no master secret for the agents' keys", code="bad_keys")
         self._masters = tuple(masters)
 
+    @property
+    def count(self) -> int:
+        """How many secrets are good at the moment."""
+        return len(self._masters)
+
     def key_of(self, host: str) -> str:
         """Return the key of a host's agent, as the line that the agent's file of its key holds."""
         return f"{_KEY}:{_derived(self._masters[0], host).hex()}"
