@@ -1,4 +1,4 @@
-"""The WSGI application: the table of routes with checks, ids and error bodies around it.
+"""The WSGI application: the table of routes with who asks, checks, ids and error bodies around it.
 
 It holds which HTTP number an error gets.  It knows no rule of any noun.
 """
@@ -8,12 +8,14 @@ import logging
 import re
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import falcon
 
 from common import errors
-from conductor.api import reading
+from conductor.api import policy, reading
+from conductor.api.auth import Identity, NoAuth, Strategy, Unauthenticated
 from conductor.api.exchange import Answer, Conductor, Json, Request
 from conductor.api.nova import microversion
 from conductor.api.routes import ROUTES, Route
@@ -28,6 +30,7 @@ STATUS: dict[type[errors.Error], int] = {
     reading.TooLarge: 413,
     reading.WrongMediaType: 415,
     microversion.NotAcceptable: 406,
+    Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
@@ -49,20 +52,36 @@ _OWN_CODES = {404: "no_such_route", 405: "method_not_allowed"}
 RETRY_AFTER_S = 5
 
 
-def make_app(conductor: Conductor, *, public_url: str | None = None, user: str = "noauth",
+#: who asks for what is public
+_ANYBODY = Identity("anybody", frozenset())
+
+
+@dataclass(frozen=True)
+class _Door:
+    """What every request passes through, and whom it is for."""
+
+    conductor: Conductor
+    auth: Strategy
+    policy: policy.Policy
+    public_url: str | None
+    new_id: Callable[[], str]
+
+
+def make_app(conductor: Conductor, *, public_url: str | None = None, auth: Strategy | None = None,
+             rules: policy.Policy | None = None,
              new_id: Callable[[], str] = lambda: str(uuid.uuid4())) -> Callable[..., Any]:
     """Return the WSGI application that asks ``conductor``.
 
-    ``public_url`` stands in links instead of the address by which a client came; ``user``
-    is who everybody is without authentication.
+    ``public_url`` stands in links instead of the address by which a client came. Without
+    ``auth`` everybody is an administrator, and without ``rules`` ours are in force.
     """
+    door = _Door(conductor, auth or NoAuth(), rules or policy.Policy(), public_url, new_id)
     app: Any = falcon.App(middleware=[_Ids(new_id)])
     app.req_options.strip_url_path_trailing_slash = True
     for url in dict.fromkeys(route.url for route in ROUTES):
         resource = _Resource()
         for route in (one for one in ROUTES if one.url == url):
-            respond = _responder(route, conductor, public_url, user, new_id)
-            setattr(resource, f"on_{route.method.lower()}", respond)
+            setattr(resource, f"on_{route.method.lower()}", _responder(route, door))
         app.add_route(url, resource)
     app.add_error_handler(Exception, _unexpected)
     app.add_error_handler(falcon.HTTPError, _refused_by_framework)
@@ -83,6 +102,7 @@ class _Ids:
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Choose the id; every answer carries it."""
         req.context.request_id = f"req-{self._new_id()}"
+        req.context.user = None
         resp.set_headers({"x-openstack-request-id": req.context.request_id,
                           "x-compute-request-id": req.context.request_id, "Cache-Control": "no-store"})
         req.context.version = microversion.LOWEST
@@ -95,26 +115,36 @@ class _Ids:
         if _speaks_nova(req):
             resp.set_headers(microversion.headers(req.context.version))
         LOG.info("%s %r answered %s", req.method, req.path[:300], resp.status_code,
-                 extra={"request_id": req.context.request_id})
+                 extra={"request_id": req.context.request_id, "user": req.context.user})
 
 
-def _responder(route: Route, conductor: Conductor, public_url: str | None, user: str,
-               new_id: Callable[[], str]) -> Callable[..., None]:
-    """Return what falcon calls for ``route``: check, one call, put into form."""
+def _responder(route: Route, door: _Door) -> Callable[..., None]:
+    """Return what falcon calls for ``route``: who, may he, check, one call, put into form."""
     body, query = route.body_checker, route.query_checker
+    is_public = (route.method, route.url) in policy.PUBLIC
+    has_actions = policy.has_actions(route.method, route.url)
 
     def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
+        who = _ANYBODY if is_public else door.auth.identify(req.env)
+        req.context.user = who.user
+        if not is_public and not has_actions:
+            allow(who, None)
         key = reading.key_of(req)
         if route.method != "GET":
             # so that a call whose reply was lost can be sent again and happens once
-            key = key or f"api-{new_id()}"
+            key = key or f"api-{door.new_id()}"
         request = Request(
-            conductor, {"request_id": req.context.request_id, "user": user, "idempotency_key": key},
-            public_url or req.prefix, req.context.version,
+            door.conductor, {"request_id": req.context.request_id, "user": who.user, "idempotency_key": key},
+            door.public_url or req.prefix, req.context.version,
             path=reading.path_of(path),
             query={} if query is None else reading.query_of(req, query),
             body={} if body is None else _checked(reading.body_of(req), body))
+        if has_actions:
+            allow(who, next(iter(request.body), None))
         _send(resp, route.function(request))
+
+    def allow(who: Identity, action: str | None) -> None:
+        door.policy.check(route.method, route.url, action, {**who.credentials, "roles": sorted(who.roles)})
     return respond
 
 
@@ -147,6 +177,8 @@ def _refused(req: falcon.Request, resp: falcon.Response, error: errors.Error, pa
                     extra={"request_id": req.context.request_id})
     if status == 503:
         resp.set_header("Retry-After", str(RETRY_AFTER_S))
+    if isinstance(error, Unauthenticated) and error.challenge:
+        resp.set_header("WWW-Authenticate", error.challenge)
     _fail(req, resp, status, error.code, error.message, error.details)
 
 
