@@ -47,6 +47,11 @@ class Quiet(logging.Filter):
         #: when a kind was last let through, and how many of it were held back since
         self._held: dict[Hashable, tuple[float, int]] = {}
 
+    def forget(self) -> None:
+        """Begin anew: the next record of each kind is let through."""
+        with self._lock:
+            self._held.clear()
+
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether ``record`` is let through; if others were held back, it says how many."""
         kind = self._alike(record)
