@@ -51,6 +51,7 @@ def build(world: "World", spec: WorldSpec, addresses: list[str], password: str) 
             db.add("network", {"name_label": network.name, "bridge": f"xapi{len(db.rows['network'])}"})
     for vm in spec.vms:
         add_guest(world, vm)
+    world.put_in(*spec.faults)
 
 
 def new_node(world: "World", host: HostSpec, address: str, password: str) -> Node:
@@ -149,7 +150,7 @@ def add_host(world: "World", node: Node) -> str:
 def present_certificate(world: "World", node: Node, certificate: dict[str, Any]) -> None:
     """Let a machine present this certificate (`pem`, `fingerprint`, `not_before`, `not_after`) from now on."""
     node.facts["certificate"] = certificate
-    db, host = world.pools.get(node.pool), world.host_of(node) if node.pool in world.pools else NULL
+    db, host = world.pools.get(node.pool), world.host_of(node)
     if db is None or not db.has("host", host):
         return
     for old in db.get("host", host, "certificates"):

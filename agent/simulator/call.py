@@ -1,4 +1,4 @@
-"""What a call is: its log line, what a handler may know of it, and what it may wait for."""
+"""What a call is: what a handler may know of it, and what it may wait for."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,17 +24,6 @@ class Waiting(Protocol):
 
     def poll(self, world: "World") -> tuple[bool, Any]:
         """Return (True, result), or (False, None); raise Failure or Dropped for a bad end."""
-
-
-@dataclass
-class CallRecord:
-    """One line of the call log; `result` is a code, "Success", "dropped" or "pending"."""
-
-    at: float
-    address: str
-    originator: str
-    method: str
-    result: str = "pending"
 
 
 @dataclass

@@ -6,7 +6,8 @@ Where a call waits for something, the clock is set to the next thing that is due
 from typing import Any
 
 from agent.simulator import build
-from agent.simulator.call import CallRecord, Waiting
+from agent.simulator.call import Waiting
+from agent.simulator.calls import CallRecord
 from agent.simulator.clocks import SetClock
 from agent.simulator.database import Database
 from agent.simulator.events import EventWait
@@ -47,7 +48,7 @@ class DirectClient:
             return result
         record = self.world.calls[-1]
         value = self._events(result) if isinstance(result, EventWait) else self._awaited(result, record)
-        record.result = "Success"
+        self.world.calls.end(record, "Success", self.world.now)
         return value
 
     def _awaited(self, waiting: Waiting, record: CallRecord) -> Any:
@@ -55,7 +56,7 @@ class DirectClient:
             try:
                 ended, value = waiting.poll(self.world)
             except Failure as failure:
-                record.result = failure.code
+                self.world.calls.end(record, failure.code, self.world.now)
                 raise
             if ended:
                 return value

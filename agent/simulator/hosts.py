@@ -19,7 +19,7 @@ def _assert_reachable(call: "Call", host: str) -> Node:
     if not host_is_live(call.db, host):
         raise Failure("HOST_OFFLINE", host)
     node = call.world.node_of_host(call.db, host)
-    if node.power != "up":
+    if not node.reachable:
         raise Failure("CANNOT_CONTACT_HOST", host)
     return node
 
@@ -206,8 +206,8 @@ def forget_calls(world: "World", pool: int) -> None:
 def back(world: "World", address: str, started_after: float, enabled_after: float) -> None:
     """xapi answers again; `enabled` follows when its start is complete."""
     node = world.nodes[address]
-    if node.pool not in world.pools:
-        return  # it was ejected meanwhile and comes back in its own way
+    if node.pool not in world.pools or node.power == "off":
+        return  # it was ejected meanwhile and comes back in its own way, or lost its power
     node.power = "up"
     node.facts["starting"] = True
     world.later(started_after, "host.started", address=address)
@@ -251,6 +251,8 @@ def enabled(world: "World", address: str) -> None:
 def powered_down(world: "World", address: str, operation: str, again: bool) -> None:
     """The machine goes down with everything on it; after a reboot it comes back."""
     node = world.nodes[address]
+    if node.power != "up" or node.pool not in world.pools:
+        return  # something else was faster
     db, host = world.pools[node.pool], world.host_of(node)
     end_work(world, node)
     if db.has("host", host):
@@ -291,16 +293,29 @@ def lost(world: "World", address: str) -> None:
 def dead(world: "World", address: str, incarnation: int) -> None:
     """The master has not heard from the machine for too long."""
     node = world.nodes[address]
-    db, host = world.pools[node.pool], world.host_of(node)
-    if node.incarnation == incarnation and node.power == "off" and db.has("host", host):
+    db, host = world.pools.get(node.pool), world.host_of(node)
+    away = node.power == "off" or node.cut
+    if node.incarnation == incarnation and away and not node.is_master and db and db.has("host", host):
         db.set("host_metrics", db.get("host", host, "metrics"), live=False)
+        db.touch(host)
+
+
+def heard(world: "World", address: str) -> None:
+    """The master has heard from a machine again."""
+    node = world.nodes[address]
+    db, host = world.pools.get(node.pool), world.host_of(node)
+    if node.reachable and db and db.has("host", host):
+        db.set("host_metrics", db.get("host", host, "metrics"), live=True, last_updated=world.moment())
         db.touch(host)
 
 
 def booted(world: "World", address: str, operation: str) -> None:
     """The machine has started and its xapi answers."""
     node = world.nodes[address]
-    node.booted_at = world.now
+    if node.power == "up" or (node.power == "off" and not node.facts.get("powering")) or node.pool not in world.pools:
+        return  # its power has gone since, or it came up in another way
+    node.facts.pop("powering", None)
+    node.booted_at, node.power = world.now, "down"
     db, host = world.pools[node.pool], world.host_of(node)
     workers.set_operation(world, node.pool, "host", host, operation, "")
     for vm in db.get("host", host, "resident_VMs"):  # what ran here when power was lost runs no more
@@ -317,4 +332,4 @@ CALLS = {
     "host.get_server_certificate": get_server_certificate, "PBD.plug": plug, "PBD.unplug": unplug,
 }
 STEPS = {"host.gone": gone, "host.back": back, "host.started": started, "host.enabled": enabled, "host.lost": lost,
-         "host.dead": dead, "host.powered_down": powered_down, "host.booted": booted}
+         "host.dead": dead, "host.heard": heard, "host.powered_down": powered_down, "host.booted": booted}

@@ -46,6 +46,8 @@ def check(world: "World", address: str, pool: int, task: str, target: str, user:
     try:
         if node.power != "up" or node.pool != pool:
             return
+        if node.cut:
+            raise Failure("JOINING_HOST_CONNECTION_FAILED")
         master = reach(world, target, user, password)
         assert_may_join(world, node, master, forced=forced)
     except Failure as failure:
@@ -70,7 +72,7 @@ def refused(world: "World", pool: int, task: str, description: list[str]) -> Non
 def reach(world: "World", target: str, user: str, password: str) -> Node:
     """Return the master that answers at an address; raises what a login there would."""
     master = next((node for node in world.nodes.values() if target in (node.address, node.name)), None)
-    if master is None or master.power in ("down", "off"):
+    if master is None or master.cut or master.power in ("down", "off"):
         raise Failure("JOINING_HOST_CONNECTION_FAILED")
     if master.power == "booting":
         raise Failure("HOST_STILL_BOOTING")
@@ -119,7 +121,7 @@ def _still_there(world: "World", address: str, pool: int, master: str, task: str
     if not node.joining or node.power != "up" or node.pool != pool:
         node.joining = False
         return False
-    if world.nodes[master].power == "up":
+    if world.nodes[master].reachable and not node.cut:
         return True
     node.joining = False
     world.fail_task(pool, task, ["JOINING_HOST_CONNECTION_FAILED"])
@@ -208,6 +210,9 @@ def gone(world: "World", address: str, master: str) -> None:
     node = world.nodes[address]
     if node.pool == world.nodes[master].pool:
         return  # the join was sent twice
+    if node.power == "off":  # the master lists it, and when it has power again it stands alone
+        node.joining = False
+        return
     node.go_down()
     world.pools.pop(node.pool, None)
     node.pool, node.master = world.nodes[master].pool, master
@@ -216,7 +221,7 @@ def gone(world: "World", address: str, master: str) -> None:
 
 def slave(world: "World", address: str, master: str) -> None:
     """The joiner answers as a member."""
-    if world.nodes[address].power == "up":
+    if world.nodes[address].power != "down" or not world.nodes[address].master:
         return
     world.nodes[address].power = "up"
     world.nodes[address].facts["starting"] = True

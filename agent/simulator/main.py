@@ -7,11 +7,13 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from agent.simulator.failure import WorldError
 from agent.simulator.simulator import DEFAULT_PASSWORD, Simulator
 from agent.simulator.spec import default_spec, load_spec
+from agent.simulator.swarm import swarm
 
 
 def parser() -> argparse.ArgumentParser:
@@ -28,6 +30,11 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--tls", nargs="?", const="", metavar="FOLDER", help=(
         "HTTPS too, on the same port, with certificates of an authority of its own; they are kept in FOLDER, "
         "which must exist, or else thrown away at the end"))
+    options.add_argument("--swarm", type=int, metavar="SEED", help=(
+        "faults drawn by this seed, over the first ten simulated minutes"))
+    options.add_argument("--control", nargs="?", type=int, const=0, metavar="PORT", help=(
+        "listen for faults and answer with the call log at http://127.0.0.1:PORT/simulator; without PORT a free one"))
+    options.add_argument("--calls", type=Path, metavar="FILE", help="write each call as a line of JSON")
     options.add_argument("--password", default=DEFAULT_PASSWORD, help="root's password on all hosts")
     return options
 
@@ -62,11 +69,14 @@ def main(argv: list[str] | None = None) -> int:
 def simulator_of(args: argparse.Namespace, stack: contextlib.ExitStack) -> Simulator:
     """Return the simulator that the options ask for; what must go at the end goes onto the stack."""
     spec = load_spec(args.world) if args.world else default_spec(args.hosts, args.vms, args.seed)
+    if args.swarm is not None:
+        spec = replace(spec, faults=(*spec.faults, *swarm(spec, args.swarm)))
     folder = args.tls
     if folder == "":
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="corral-simulator-"))
     return Simulator(spec, speed=args.speed, seed=args.seed, port=args.port, state_path=args.state,
-                     password=args.password, tls_folder=None if folder is None else Path(folder))
+                     password=args.password, tls_folder=None if folder is None else Path(folder),
+                     control_port=args.control, calls_path=args.calls)
 
 
 def announcements(simulator: Simulator) -> Iterator[str]:
@@ -76,6 +86,8 @@ def announcements(simulator: Simulator) -> Iterator[str]:
         yield f"ca {simulator.authority.ca_file} {simulator.authority.fingerprint}"
         for node in simulator.world.nodes.values():
             yield f"certificate {node.name} {simulator.certificates[node.address].fingerprint}"
+    if simulator.control_url:
+        yield f"control {simulator.control_url}"
     yield f"login {' '.join(simulator.login)}"
     yield "ready"
 

@@ -7,7 +7,7 @@ nothing left, the VM pauses for the rest. The streams of a machine share its lin
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, timing, workers
+from agent.simulator import build, faults, timing, workers
 from agent.simulator.call import LATER
 from agent.simulator.failure import Failure
 from agent.simulator.node import Node
@@ -74,19 +74,21 @@ def begin(world: "World", job: str) -> None:
     if found:
         found["phase"] = "setup"
         world.later(timing.MIGRATE_SETUP, "migrate.stream", job=job)
+        faults.at_phase(world, found)
 
 
 def stream(world: "World", job: str) -> None:
     """The memory connection stands, unless the power of one end has gone meanwhile."""
     found = world.jobs.get(job)
     gone = [world.nodes[found[end]] for end in ("node", "target")
-            if world.nodes[found[end]].power == "off"] if found else []
+            if world.nodes[found[end]].power == "off" or world.nodes[found[end]].cut] if found else []
     if gone:
         node_lost(world, gone[0])
     elif found:
         found.update(phase="stream", at=world.now, began=world.now, chunks=timing.MIGRATE_CHUNKS,
                      left=found["memory"] / timing.MIGRATE_CHUNKS)
         reflow(world)
+        faults.at_phase(world, found)
 
 
 def leg(world: "World", job: str, stamp: int) -> None:
@@ -98,6 +100,7 @@ def leg(world: "World", job: str, stamp: int) -> None:
     if found["phase"] == "pause":
         found["phase"] = "device"
         world.later(timing.MIGRATE_PAUSE, "migrate.switch", job=job)
+        faults.at_phase(world, found)
     elif found["chunks"] > 1:
         found["chunks"] -= 1
         found["left"] = found["memory"] / timing.MIGRATE_CHUNKS
@@ -115,6 +118,7 @@ def _next_round(world: "World", job: Job) -> None:
         db = world.pools[job["pool"]]
         if db.has("task", job["task"]):
             db.set("task", job["task"], allowed_operations=[])
+        faults.at_phase(world, job)
     _progress(world, job, 0.8 + 0.03 * job["round"])
 
 
@@ -135,6 +139,7 @@ def switch(world: "World", job: str) -> None:
         db.set("VM", found["vm"], resident_on=found["host"], scheduled_to_be_resident_on=NULL)
     _progress(world, found, 1.0)
     world.later(timing.MIGRATE_TEARDOWN, "migrate.end", job=job)
+    faults.at_phase(world, found)
 
 
 def finish(world: "World", job: str) -> None:
@@ -188,6 +193,16 @@ def abort(world: "World", job: str, description: list[str]) -> None:
     reflow(world)
 
 
+def struck(world: "World", job: str, phase: str, description: list[str]) -> None:
+    """Fail a migration that is still in the phase that a fault was meant for; in the last one the VM has moved."""
+    found = world.jobs.get(job)
+    if found and found["phase"] == phase == "teardown":
+        workers.end(world, found)
+        world.fail_task(found["pool"], found["task"], description)
+    elif found and found["phase"] == phase:
+        abort(world, job, description)
+
+
 # ---- what others bring about
 def cancel_asked(world: "World", pool: int, task: str) -> None:
     """End the migration behind a task, if it has one that can still be cancelled."""
@@ -233,13 +248,15 @@ def reflow(world: "World") -> None:
     for job in streams:
         rate = min(world.nodes[address].link_bytes_per_s / users[address]
                    for address in (job["node"], job["target"]))
-        if rate == job["rate"] and job["at"] != world.now:
+        if rate == job["rate"] and (job["at"] != world.now or not rate):
             continue  # nothing changed for this stream; its end is on the agenda already
         job["left"] = max(0.0, job["left"] - job["rate"] * (world.now - job["at"]))
         job.update(rate=rate, at=world.now, stamp=job["stamp"] + 1)
-        world.later(job["left"] / rate, "migrate.leg", job=job["id"], stamp=job["stamp"])
+        if rate:  # with a dead link it stands until somebody gives up or the link comes back
+            world.later(job["left"] / rate, "migrate.leg", job=job["id"], stamp=job["stamp"])
 
 
 CALLS = {"VM.pool_migrate": pool_migrate}
 STEPS = {"migrate.begin": begin, "migrate.stream": stream, "migrate.leg": leg, "migrate.switch": switch,
-         "migrate.end": finish, "migrate.retry": retry, "migrate.cancel": cancel, "migrate.abort": abort}
+         "migrate.end": finish, "migrate.retry": retry, "migrate.cancel": cancel, "migrate.abort": abort,
+         "migrate.struck": struck}

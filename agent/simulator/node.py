@@ -32,6 +32,7 @@ class Node:
     pif_uuid: str = ""
     joining: bool = False
     reboot_s: float = 120.0
+    cut: bool = False  # off the network: up, but nobody reaches it
     facts: dict[str, Any] = field(default_factory=dict)  # what only join checks look at: bonds, ha, ...
     active: list[str] = field(default_factory=list)  # jobs that have a worker
     waiting: list[str] = field(default_factory=list)  # jobs that wait for one
@@ -40,6 +41,11 @@ class Node:
     def is_master(self) -> bool:
         """Tell whether this machine is its pool's master (also of a pool of one)."""
         return not self.master
+
+    @property
+    def reachable(self) -> bool:
+        """Tell whether its xapi can be reached."""
+        return self.power == "up" and not self.cut
 
     def go_down(self) -> None:
         """End xapi: every connection dies."""

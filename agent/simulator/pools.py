@@ -21,7 +21,7 @@ def eject(call: "Call", host: str) -> object:
         raise Failure("INTERNAL_ERROR", "Xapi_pool.Cannot_eject_master")
     if not host_is_live(db, host):
         raise Failure("HOST_OFFLINE", host)
-    if node.power != "up":
+    if not node.reachable:
         raise Failure("CANNOT_CONTACT_HOST", host)
     if any(db.get("pool", pool, "ha_enabled") for pool in db.refs("pool")):
         raise Failure("HA_IS_ENABLED")
@@ -92,7 +92,7 @@ def designate_new_master(call: "Call", host: str) -> object:
         raise Failure("HOST_OFFLINE", host)
     node = world.node_of_host(db, host)
     for member in world.members(call.node.pool):
-        if member.power != "up":
+        if not member.reachable:
             raise Failure("CANNOT_CONTACT_HOST", world.host_of(member))
     world.later(timing.DESIGNATE_RETURNS, "designate.agreed", address=node.address, pool=call.node.pool,
                 task=call.defer())

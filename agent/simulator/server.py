@@ -12,16 +12,14 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 BACKLOG = 256  # 5, Python's default, made connections fail under 20 parallel calls
 BODY_LIMIT = 300 * 1024  # xapi's http_limit_max_rpc_size
 HEADER_LIMIT = 64 * 1024
 TLS_HANDSHAKE = 0x16  # the first byte of a connection that wants TLS; no method begins with it
 HANDSHAKE_S = 10.0
-REASONS = {200: "OK", 403: "Forbidden", 500: "Internal Error", 501: "Method Not Implemented"}
-ADVICE = ("An unexpected error occurred; please wait a while and try again. If the problem persists, please contact "
-          "your support representative.")
+REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
+           500: "Internal Error", 501: "Method Not Implemented"}
 CACHE = "cache-control: no-cache, no-store\r\n"
 CORS = "Access-Control-Allow-Origin: *\r\nAccess-Control-Allow-Headers: X-Requested-With\r\n"
 
@@ -39,7 +37,8 @@ class Request:
     method: str
     path: str
     headers: dict[str, str]  # names in lower case
-    body: bytes
+    body: bytes | None  # None when no length was told, or too great a one
+    too_long: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,15 +49,6 @@ class Response:
     content_type: str
     body: bytes
     close: bool = False
-
-
-def error_page(status: int, text: str) -> Response:
-    """Return an HTML page as xapi writes it, after which the connection is closed."""
-    title = "HTTP 500 internal server error" if status == 500 else f"HTTP {status} {REASONS[status].lower()}"
-    advice = ADVICE if status == 500 else ""
-    escaped = escape(text, {'"': "&quot;", "'": "&apos;"})
-    body = f"<html><body><h1>{title}</h1>{advice}<h1> Additional information </h1>{escaped}</body></html>"
-    return Response(status, "text/html", body.encode("utf-8"), close=True)
 
 
 class Server:
@@ -155,7 +145,7 @@ class Server:
         while text := _line(stream):
             name, _, value = text.partition(":")
             headers[name.strip().lower()] = value.strip()
-        response = self._respond(stream, method, path, headers, address, incarnation)
+        response = self._answer(self._read(stream, method, path, headers, address, incarnation))
         asked = headers.get("connection", "").lower()
         keep = not response.close and asked != "close" and (version != "HTTP/1.0" or asked == "keep-alive")
         head = f"HTTP/1.{0 if version == 'HTTP/1.0' else 1} {response.status} {REASONS[response.status]}\r\n"
@@ -166,23 +156,16 @@ class Server:
         connection.sendall(head.encode("ascii") + b"\r\n" + (b"" if method == "HEAD" else response.body))
         return keep
 
-    def _respond(self, stream: object, method: str, path: str, headers: dict[str, str], address: str,
-                 incarnation: int) -> Response:
-        if method == "OPTIONS":
-            return Response(200, "text/html", b"")
-        if method == "HEAD":
-            return error_page(501, "method HEAD not implemented")
-        if method != "POST":
-            return error_page(403, "forbidden")
-        if not headers.get("content-length", "").isdigit():
-            return error_page(500, "We require a content-length: HTTP header")
-        length = int(headers["content-length"])
-        if length > BODY_LIMIT:
-            return error_page(500, "Http_svr.Client_requested_size_over_limit")
+    def _read(self, stream: object, method: str, path: str, headers: dict[str, str], address: str,
+              incarnation: int) -> Request:
+        size = headers.get("content-length", "")
+        length = int(size) if size.isdigit() else -1
+        if not 0 <= length <= BODY_LIMIT:
+            return Request(address, incarnation, method, path, headers, None, length > BODY_LIMIT)
         body: bytes = stream.read(length)  # type: ignore[attr-defined]
         if len(body) < length:
             raise Hangup
-        return self._answer(Request(address, incarnation, method, path, headers, body))
+        return Request(address, incarnation, method, path, headers, body)
 
 
 def _line(stream: object) -> str:

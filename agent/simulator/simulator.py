@@ -3,19 +3,24 @@
 One lock guards the world; calls that wait do so on its condition. With nothing due nothing runs.
 """
 
+import contextlib
 import json
 import random
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.simulator import build, wire_json, wire_xml
-from agent.simulator.call import CallRecord, Clock, Waiting
+from agent.simulator.call import Clock, Waiting
+from agent.simulator.calls import CallRecord
 from agent.simulator.clocks import ScaledClock, WallClock
+from agent.simulator.control import ROOT, Control
 from agent.simulator.events import EventWait
 from agent.simulator.failure import Dropped, Failure, WorldError
-from agent.simulator.server import Hangup, Request, Response, Server, error_page, listen
+from agent.simulator.front import error_page, refusal
+from agent.simulator.server import Hangup, Request, Response, Server, listen
 from agent.simulator.spec import WorldSpec, default_spec
 from agent.simulator.state import load_world, save_world
 from agent.simulator.world import World
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from agent.simulator.certificates import Authority, HostCertificate
 
 DEFAULT_PASSWORD = "corral-sim"  # noqa: S105  opens nothing but simulated hosts on loopback
+CONTROL_ADDRESS = "127.0.0.1"
 BLOCKS = range(20, 120)  # 127.<block>.0.1 and on; the first that is free is taken
 SAVE_DELAY_S = 0.2
 EVENT_BATCH_S = 0.05  # xapi waits so long for more to tell
@@ -37,11 +43,13 @@ class Simulator:
     that hypervisors do, while clients' event.from time-outs stay wall seconds. `port` 0 takes a free one.
     With `state_path` the world is kept there and, if the file exists, goes on from it; the spec is then
     not looked at. With `tls_folder` hosts answer HTTPS on the same port too, with certificates kept there.
+    With `control_port` (0 = a free one) control.py listens; `calls_path` gets a line of JSON for each call.
     """
 
     def __init__(self, spec: WorldSpec | None = None, *, clock: Clock | None = None, speed: float = 1.0, seed: int = 0,
                  port: int = 0, state_path: Path | None = None, password: str = DEFAULT_PASSWORD,
-                 tls_folder: Path | None = None) -> None:
+                 tls_folder: Path | None = None, control_port: int | None = None,
+                 calls_path: Path | None = None) -> None:
         if speed <= 0:
             raise WorldError("the speed must be more than 0")
         if not 0 <= port <= 65535:
@@ -53,12 +61,17 @@ class Simulator:
         self._changed = threading.Condition()
         self._stopping = False
         self._seen = self._saved = (0, 0)
+        self._stack = contextlib.ExitStack()
+        self.control_url = ""
         self.world, self._listeners = self._open(spec or default_spec(seed=seed), seed, port, password)
         self.port: int = next(iter(self._listeners.values())).getsockname()[1]
         self.certificates = self._certify()
         tls = {address: made.context() for address, made in self.certificates.items()}
         self._server = Server(self._listeners, self._answer, lambda address: self.world.nodes[address].incarnation,
                               tls)
+        self._control = self._listen_for_control(control_port) if control_port is not None else None
+        if calls_path:
+            self._stack.enter_context(_logging(self.world, calls_path))
         self._runner = threading.Thread(target=self._run, name="simulator-runner", daemon=True)
         self._saver = threading.Thread(target=self._keep_saved, name="simulator-saver", daemon=True)
 
@@ -83,6 +96,8 @@ class Simulator:
         """Begin to serve."""
         self._save()
         self._server.start()
+        if self._control:
+            self._control.start()
         self._runner.start()
         if self._state_path:
             self._saver.start()
@@ -92,8 +107,11 @@ class Simulator:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        if self._control:
+            self._control.stop()
         self._server.stop()
         self._runner.join()
+        self._stack.close()
         if self._state_path:
             self._saver.join()
             self._save()
@@ -146,6 +164,12 @@ class Simulator:
                 "not_after": one.not_after})
         return made
 
+    def _listen_for_control(self, port: int) -> Server:
+        control = Control(self.world, self._changed, self._tell, self._speed)
+        listeners = listen([CONTROL_ADDRESS], port)
+        self.control_url = f"http://{CONTROL_ADDRESS}:{listeners[CONTROL_ADDRESS].getsockname()[1]}{ROOT}"
+        return Server(listeners, control.answer, lambda _address: 0)
+
     # ---- threads
     def _run(self) -> None:
         with self._changed:
@@ -183,10 +207,13 @@ class Simulator:
 
     # ---- requests
     def _answer(self, request: Request) -> Response:
+        refused = refusal(request)
+        if refused:
+            return refused
         try:
             if request.path.split("?")[0] == "/jsonrpc":
                 return self._answer_json(request)
-            method, params = wire_xml.decode_call(request.body)
+            method, params = wire_xml.decode_call(request.body or b"")
         except wire_xml.BadRequest as exc:
             return error_page(500, str(exc))
         try:
@@ -196,7 +223,7 @@ class Simulator:
         return Response(200, "text/xml", body)
 
     def _answer_json(self, request: Request) -> Response:
-        method, params, envelope = wire_json.decode_call(request.body)
+        method, params, envelope = wire_json.decode_call(request.body or b"")
         try:
             body = wire_json.encode_success(self._perform(request, method, params), envelope)
         except Failure as failure:
@@ -215,16 +242,16 @@ class Simulator:
                 if not hasattr(result, "poll"):
                     return result
                 value = self._awaited(result)
-                record.result = "Success"
+                self.world.calls.end(record, "Success", self.world.now)
                 return value
             except Failure as failure:
                 if record is not None:
-                    record.result = failure.code
+                    self.world.calls.end(record, failure.code, self.world.now)
                 self._tell()
                 raise
             except Dropped as exc:
                 if record is not None:
-                    record.result = "dropped"
+                    self.world.calls.end(record, "dropped", self.world.now)
                 self._tell()
                 raise Hangup from exc
 
@@ -253,6 +280,19 @@ class Simulator:
         if self._stopping:
             raise Dropped
         return waiting.batch(self.world)
+
+
+@contextlib.contextmanager
+def _logging(world: World, path: Path) -> Iterator[None]:
+    """Write each call that ends as a line of JSON."""
+    try:
+        file = path.open("a", encoding="utf-8", buffering=1)
+    except OSError as exc:
+        raise WorldError(f"cannot write {path}: {exc.strerror}") from exc
+    with file:
+        world.calls.sink = lambda record: print(json.dumps(record.save()), file=file)
+        yield
+        world.calls.sink = None
 
 
 def _authority(folder: Path) -> "Authority":

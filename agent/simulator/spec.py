@@ -5,16 +5,17 @@ Knows YAML and sizes; builds nothing.
 
 import random
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from agent.simulator.failure import WorldError
+from agent.simulator.fault_spec import FaultSpec, check_faults, faults_of
+from agent.simulator.reading import entry_of
 
 MIB, GIB = 1024**2, 1024**3
-UNITS = {"": 1, "KIB": 1024, "MIB": MIB, "GIB": GIB, "TIB": 1024 * GIB, "MB": 10**6, "GB": 10**9}
 BLOCKERS = ("pci", "vgpu", "vusb", "sriov", "no_tools", "nomigrate")
 
 
@@ -100,6 +101,7 @@ class WorldSpec:
     storage: tuple[StorageSpec, ...] = ()
     networks: tuple[NetworkSpec, ...] = ()
     vms: tuple[VmSpec, ...] = ()
+    faults: tuple[FaultSpec, ...] = ()
 
 
 def default_spec(hosts: int = 4, vms: int = 24, seed: int = 0) -> WorldSpec:
@@ -136,69 +138,18 @@ def parse_spec(data: Any) -> WorldSpec:
         raise WorldError("a world is a mapping with at least `hosts`")
     kinds: dict[str, type] = {"hosts": HostSpec, "pools": PoolSpec, "storage": StorageSpec,
                               "networks": NetworkSpec, "vms": VmSpec}
-    unknown = sorted(set(data) - set(kinds))
+    unknown = sorted(set(data) - {*kinds, "faults"})
     if unknown:
-        raise WorldError(f"unknown key {unknown[0]!r}; a world has {', '.join(kinds)}")
+        raise WorldError(f"unknown key {unknown[0]!r}; a world has {', '.join(kinds)}, faults")
     parts: dict[str, Any] = {}
     for key, kind in kinds.items():
         entries = data.get(key) or []
         if not isinstance(entries, list):
             raise WorldError(f"{key}: a list is expected")
-        parts[key] = tuple(_entry(kind, f"{key}[{index}]", entry) for index, entry in enumerate(entries))
-    spec = WorldSpec(**parts)
+        parts[key] = tuple(entry_of(kind, f"{key}[{index}]", entry) for index, entry in enumerate(entries))
+    spec = WorldSpec(**parts, faults=faults_of(data.get("faults") or []))
     check_spec(spec)
     return spec
-
-
-def _entry(kind: type, place: str, entry: Any) -> Any:
-    if not isinstance(entry, dict):
-        raise WorldError(f"{place}: a mapping is expected")
-    known = {one.name: one for one in fields(kind)}
-    values: dict[str, Any] = {}
-    for key, value in entry.items():
-        if key not in known:
-            raise WorldError(f"{place}: unknown key {key!r}; known are {', '.join(known)}")
-        values[key] = _value(f"{place}.{key}", str(known[key].type), value)
-    missing = [name for name, one in known.items()
-               if name not in values and repr(one.default).startswith("<dataclasses._MISSING")
-               and repr(one.default_factory).startswith("<dataclasses._MISSING")]
-    if missing:
-        raise WorldError(f"{place}: {missing[0]!r} is missing")
-    return kind(**values)
-
-
-def _value(place: str, kind: str, value: Any) -> Any:
-    if "tuple" in kind:
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-            raise WorldError(f"{place}: a list of names is expected")
-        return tuple(value)
-    if "dict" in kind:
-        if not isinstance(value, dict):
-            raise WorldError(f"{place}: a mapping is expected")
-        return {str(key): str(item) for key, item in value.items()}
-    if "bool" in kind:
-        if not isinstance(value, bool):
-            raise WorldError(f"{place}: true or false is expected, not {value!r}")
-        return value
-    if "float" in kind:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise WorldError(f"{place}: a number is expected, not {value!r}")
-        return float(value)
-    if "int" in kind:
-        return size_of(place, value)
-    if not isinstance(value, str):
-        raise WorldError(f"{place}: text is expected, not {value!r}")
-    return value
-
-
-def size_of(place: str, value: Any) -> int:
-    """Return a number as it is, or "64 GiB" in bytes; raises WorldError."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)(?:/s)?\s*", str(value))
-    if not match or match[2].upper() not in UNITS:
-        raise WorldError(f"{place}: a size like `64 GiB` is expected, not {value!r}")
-    return int(float(match[1]) * UNITS[match[2].upper()])
 
 
 def check_spec(spec: WorldSpec) -> None:
@@ -220,6 +171,7 @@ def check_spec(spec: WorldSpec) -> None:
     for place, name in places:
         if name not in hosts:
             raise WorldError(f"{place}: there is no host {name!r}")
+    check_faults(spec.faults, hosts, {vm.name for vm in spec.vms})
     master = {name: pool.hosts[0] for pool in spec.pools for name in pool.hosts}
     for index, vm in enumerate(spec.vms):
         pool = {name for name in hosts if master.get(name, name) == master.get(vm.host, vm.host)}

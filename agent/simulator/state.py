@@ -5,6 +5,7 @@ from typing import Any
 from agent.simulator.call import Clock
 from agent.simulator.database import Database
 from agent.simulator.failure import WorldError
+from agent.simulator.faults import Rule
 from agent.simulator.node import Node
 from agent.simulator.world import World
 
@@ -18,7 +19,8 @@ def save_world(world: World) -> dict[str, Any]:
         "format": FORMAT, "now": world.now, "random": [version, list(internal), gauss],
         "nodes": [node.save() for node in world.nodes.values()],
         "pools": {str(number): db.save() for number, db in world.pools.items()},
-        "jobs": world.jobs, "held": world.held, "agenda": world.agenda, "sequence": world.sequence}
+        "jobs": world.jobs, "held": world.held, "agenda": world.agenda, "sequence": world.sequence,
+        "faults": [rule.save() for rule in world.faults], "fault_number": world.fault_number}
 
 
 def load_world(state: dict[str, Any], clock: Clock) -> World:
@@ -37,4 +39,6 @@ def load_world(state: dict[str, Any], clock: Clock) -> World:
     world.jobs, world.held = dict(state["jobs"]), list(state["held"])
     world.agenda = [(due, sequence, kind, args) for due, sequence, kind, args in state["agenda"]]
     world.sequence = int(state["sequence"])
+    world.faults = [Rule(**rule) for rule in state.get("faults", ())]
+    world.fault_number = int(state.get("fault_number", 0))
     return world

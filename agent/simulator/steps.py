@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from agent.simulator import evacuations, events, hosts, joins, migrations, notices, pools, sessions, vms
+from agent.simulator import evacuations, events, hosts, incidents, joins, migrations, notices, pools, sessions, vms
 
-MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices)
+MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents)
 
 
 def tick(_world: Any) -> None:

@@ -41,6 +41,7 @@ RESTART_MEMBER = (2.0, 3.2, 11.2, 11.4)
 RESTART_MASTER = (3.9, 5.3, 5.3, 13.4)
 
 DECLARED_DEAD = 600.0  # host_assumed_dead_interval
+HEARTBEAT = 30.0  # of members to their master
 
 REBOOT_GONE = 12.0  # 10 s timer and the way down (seen)
 REBOOT_ENABLED = 8.0  # from xapi's return to enabled (seen)

@@ -7,22 +7,23 @@ later go on where it was. Knows nothing of HTTP, threads or files. Not thread-sa
 
 import heapq
 import random
-from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.simulator import faults, generic, plain, steps, timing
+from agent.simulator import faults, generic, incidents, plain, steps, timing
 from agent.simulator.arguments import bound
-from agent.simulator.call import LATER, Call, CallRecord, Clock, TaskWait
+from agent.simulator.call import LATER, Call, Clock, TaskWait
+from agent.simulator.calls import CallLog, CallRecord
 from agent.simulator.database import Database
 from agent.simulator.failure import Dropped, Failure
+from agent.simulator.fault_spec import FaultSpec, Incident
 from agent.simulator.node import Node
 from agent.simulator.table import NULL, OTHER_CLASSES, Moment, load_table
 from agent.simulator.wire_xml import encode_value
 
 OUTCOMES_KEPT = 1000  # results of synchronous calls whose client may have gone away
-CALLS_KEPT = 20000
 
 
 class World:
@@ -38,8 +39,9 @@ class World:
         self.held: list[dict[str, Any]] = []  # migrations that wait for another operation of their VM
         self.agenda: list[tuple[float, int, str, dict[str, Any]]] = []
         self.outcomes: OrderedDict[str, tuple[Any, list[str]]] = OrderedDict()
-        self.calls: deque[CallRecord] = deque(maxlen=CALLS_KEPT)
-        self.faults: list[faults.Fault] = []
+        self.calls = CallLog()
+        self.faults: list[faults.Rule] = []
+        self.fault_number = 0
         self.sequence = 0
         self._shifts = 0
 
@@ -62,6 +64,12 @@ class World:
     def next_due(self) -> float | None:
         """Return when the next step is due, None when nothing is."""
         return self.agenda[0][0] if self.agenda else None
+
+    def forget_steps(self, kind: str, which: Callable[[dict[str, Any]], bool]) -> None:
+        """Take steps off the agenda."""
+        self.agenda = [step for step in self.agenda if step[2] != kind or not which(step[3])]
+        heapq.heapify(self.agenda)
+        self._shifts += 1
 
     def version(self) -> tuple[int, int]:
         """Return a value that differs whenever something has changed."""
@@ -95,7 +103,13 @@ class World:
 
     def host_of(self, node: Node) -> str:
         """Return the host reference of a machine in its pool's database, NULL if it has none."""
-        return self.pools[node.pool].by_uuid("host", node.uuid) or NULL
+        db = self.pools.get(node.pool)
+        return (db.by_uuid("host", node.uuid) if db else None) or NULL
+
+    def name_of(self, pool: int, cls: str, ref: str) -> str:
+        """Return an object's name_label, "" if it is gone."""
+        db = self.pools.get(pool)
+        return str(db.get(cls, ref, "name_label")) if db and db.has(cls, ref) else ""
 
     def node_named(self, name: str) -> Node:
         """Return a machine by its name in the world file."""
@@ -113,13 +127,24 @@ class World:
         Raises Failure (the API's) and Dropped (no answer at all).
         """
         self.advance()
-        record = CallRecord(self.now, address, "", method)
-        self.calls.append(record)
-        return faults.apply(self, record, lambda: self._answer(record, method, list(params), headers or {}))
+        record, node = self.calls.begin(self.now, address, method), self.nodes[address]
+        if node.cut or node.power in ("down", "off"):  # no fault is needed here
+            self.calls.end(record, "dropped", self.now)
+            raise Dropped
+        record.originator = self._originator(node, method, params)
+        return faults.apply(self, record, lambda: self.answer(record, method, list(params), headers or {}))
 
-    def _answer(self, record: CallRecord, method: str, params: list[Any], headers: Mapping[str, str]) -> Any:
+    def _originator(self, node: Node, method: str, params: list[Any]) -> str:
+        if method == "session.login_with_password":
+            return str(params[3]) if len(params) > 3 else ""
+        session = params[0] if params and isinstance(params[0], str) else ""
+        db = self.pools.get(node.pool)
+        return str(db.get("session", session, "originator")) if db and db.has("session", session) else ""
+
+    def answer(self, record: CallRecord, method: str, params: list[Any], headers: Mapping[str, str]) -> Any:
+        """Answer a call that is in the log already and that no fault concerns."""
         node = self.nodes[record.address]
-        if node.power in ("down", "off"):
+        if not node.reachable and node.power != "booting":
             raise Dropped
         if node.power == "booting":
             raise Failure("HOST_STILL_BOOTING")
@@ -140,10 +165,8 @@ class World:
                 raise Failure("MESSAGE_PARAMETER_COUNT_MISMATCH", name, str(message.required), "-1")
             session = str(params.pop(0))
         args = bound(message, params, node.version)
-        if message.needs_session:
-            if not db.has("session", session):
-                raise Failure("SESSION_INVALID", session)
-            record.originator = str(db.get("session", session, "originator"))
+        if message.needs_session and not db.has("session", session):
+            raise Failure("SESSION_INVALID", session)
         if message.kind == "removed":
             raise Failure("MESSAGE_REMOVED")
         if message.kind == "unserved":  # the code that xapi has for it; a real one would serve this
@@ -151,7 +174,10 @@ class World:
         parent = headers.get("subtask-of", NULL)
         call = Call(self, node, db, message, session, is_async=is_async,
                     subtask_of=parent if db.has("task", parent) else NULL)
-        return self._run_async(call, args) if is_async else self._run(call, args)
+        if is_async:
+            record.task = self._run_async(call, args)
+            return record.task
+        return self._run(call, args)
 
     def _run(self, call: Call, args: list[Any]) -> Any:
         result = self._serve(call, args)
@@ -241,23 +267,28 @@ class World:
     # ---- faults, for tests
     def fail_next(self, method: str, code: str, *params: str, address: str = "") -> None:
         """Let the next call of `method` fail with this error, without effect."""
-        self.faults.append(faults.Fault(method, "error", [code, *params], address=address))
+        self._next(method, address, do="error", error=[code, *params])
 
     def drop_next(self, method: str, *, after: bool = False, address: str = "") -> None:
         """Let the connection of the next call of `method` end unanswered, before or after it took effect."""
-        self.faults.append(faults.Fault(method, "drop_after" if after else "drop_before", address=address))
+        self._next(method, address, do="drop", when="after" if after else "before")
 
     def delay_next(self, method: str, seconds: float, *, address: str = "") -> None:
         """Let the next call of `method` begin that many simulated seconds later."""
-        self.faults.append(faults.Fault(method, "delay", delay_s=seconds, address=address))
+        self._next(method, address, do="delay", seconds=seconds)
+
+    def _next(self, method: str, address: str, **more: Any) -> None:
+        self.fault_number += 1
+        self.faults.append(faults.Rule(self.fault_number, call=method, address=address, **more))
+
+    def put_in(self, *specs: FaultSpec) -> list[int]:
+        """Let faults be at work from now on; return their numbers."""
+        return incidents.put_in(self, specs)
 
     def lose_power(self, name: str) -> None:
         """Take the power from a machine, guests and all, without a word to its pool."""
-        self.advance()
-        self.later(0, "host.lost", address=self.node_named(name).address)
+        self.put_in(Incident(0, "power_off", name))
 
     def restore_power(self, name: str) -> None:
         """Let a machine without power boot."""
-        self.advance()
-        node = self.node_named(name)
-        self.later(node.reboot_s, "host.booted", address=node.address, operation="")
+        self.put_in(Incident(0, "power_on", name))

@@ -1,15 +1,18 @@
 """Whatever clients do to a simulated pool: events rebuild it, saving keeps it, and everything ends."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.simulator import DirectClient, Dropped, Failure, World, direct_world
+from agent.simulator import DirectClient, Dropped, Failure, World, direct_world, incidents
 from agent.simulator.database import LINKS
+from agent.simulator.fault_spec import Incident
 from agent.simulator.spec import GIB, HostSpec, NetworkSpec, PoolSpec, StorageSpec, VmSpec, WorldSpec
 from agent.simulator.state import load_world, save_world
+from agent.simulator.swarm import swarm
 from agent.simulator.table import NULL
 
 HOSTS, GUESTS = 3, 5
@@ -110,6 +113,43 @@ def test_events_rebuild_the_pool_and_everything_ends(actions: list[tuple[str, in
     for host in client("host.get_all"):
         used = sum(db.get("VM", vm, "memory_dynamic_min") for vm in db.get("host", host, "resident_VMs"))
         assert used <= 16 * GIB
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), st.lists(ACTION, max_size=14))
+def test_whatever_a_swarm_does_everything_ends_when_it_is_over(seed: int, actions: list[tuple[str, int, int, float]],
+                                                               ) -> None:
+    client = pool()
+    names = [node.name for node in client.world.nodes.values()]
+    spec = WorldSpec(tuple(map(HostSpec, names)), vms=tuple(VmSpec(f"v{n}", "h1") for n in range(GUESTS)))
+    client.world.put_in(*swarm(spec, seed, seconds=200))
+    for action, guest, host, seconds in actions:
+        with suppress(Dropped, Failure, IndexError):  # a VM or host may be gone, and nobody answers
+            client.address = master_of(client.world)
+            client.login()
+            act(client, action, guest, host)
+        client.pass_time(seconds)
+        if action == "save":
+            state = json.loads(json.dumps(save_world(client.world)))
+            client.world = load_world(state, client.clock)
+            assert json.loads(json.dumps(save_world(client.world))) == state
+    client.pass_time(250)
+    incidents.take_out(client.world)
+    client.world.put_in(*(Incident(0, do, name) for name in names for do in ("power_on", "mend", "link")))
+    client.pass_time(2000)
+    world = client.world
+    check_links(world)
+    assert {node.power for node in world.nodes.values()} == {"up"}
+    assert (world.jobs, world.held) == ({}, [])
+    for db in world.pools.values():
+        assert db.reserved == set()
+        for cls in ("VM", "host", "pool"):
+            assert {ref: db.get(cls, ref, "current_operations") for ref in db.refs(cls)
+                    if db.get(cls, ref, "current_operations")} == {}
+
+
+def master_of(world: World) -> str:
+    return next(node.address for node in world.nodes.values() if node.is_master)
 
 
 def rows_of(client: DirectClient, cls: str) -> list[str]:

@@ -367,9 +367,9 @@ def test_a_fault_meets_the_next_call_only_and_the_log_tells_all() -> None:
     assert client("host.enable", host) is None
     assert (client.clock.at - begin, client("host.get_enabled", host)) == (7.0, True)
     log = [(one.method, one.result, one.originator) for one in client.world.calls if "able" in one.method]
-    assert log[0] == ("host.disable", "HOST_OFFLINE", "")
+    assert log[0] == ("host.disable", "HOST_OFFLINE", "direct")
     assert log[1] == ("host.disable", "dropped", "direct")
-    assert log[3] == ("host.enable", "dropped", "")
+    assert log[3] == ("host.enable", "dropped", "direct")
 
 
 def test_memory_that_never_was_reserved_is_null() -> None:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from agent.simulator import DirectClient, WorldError, direct_world, load_spec
+from agent.simulator.fault_spec import KINDS
 from agent.simulator.spec import (
     GIB,
     HostSpec,
@@ -97,6 +98,15 @@ def test_the_world_in_the_documentation_is_one_and_its_table_of_keys_is_complete
     for kind, part in ((HostSpec, "hosts"), (PoolSpec, "pools"), (StorageSpec, "storage"), (NetworkSpec, "networks"),
                        (VmSpec, "vms")):
         row = next(line for line in text.splitlines() if line.startswith(f"| {part} |"))
+        assert [one.name for one in fields(kind) if not re.search(rf"\b{one.name}\b", row)] == []
+
+
+def test_the_faults_in_the_documentation_are_faults_and_their_table_of_keys_is_complete() -> None:
+    text = (Path(__file__).parents[2] / "doc" / "simulator.md").read_text(encoding="utf-8")
+    world, faults = (yaml.safe_load(block.split("```")[0]) for block in text.split("```yaml")[1:3])
+    assert len(parse_spec(world | faults).faults) == len(faults["faults"])
+    for key, kind in KINDS.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| {key} |"))
         assert [one.name for one in fields(kind) if not re.search(rf"\b{one.name}\b", row)] == []
 
 

@@ -1,0 +1,163 @@
+"""What befalls machines at a moment: power, a killed toolstack, a cut or slow link, a host that enables
+itself, and operators who act behind everybody's back.
+
+An incident is a dictionary on the agenda (fault_spec.Incident), so it is saved with the world.
+"""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from agent.simulator import faults, hosts, migrations, timing
+from agent.simulator.failure import Dropped, Failure
+from agent.simulator.fault_spec import CallFault, FaultSpec, Incident
+
+if TYPE_CHECKING:
+    from agent.simulator.database import Database
+    from agent.simulator.node import Node
+    from agent.simulator.world import World
+
+OPERATOR = "operator"
+
+
+def put_in(world: "World", specs: tuple[FaultSpec, ...]) -> list[int]:
+    """Let these faults be at work from now on; return their numbers."""
+    world.advance()
+    return [_put_in(world, spec) for spec in specs]
+
+
+def _put_in(world: "World", spec: FaultSpec) -> int:
+    world.fault_number += 1
+    number = world.fault_number
+    if isinstance(spec, Incident):
+        world.later(spec.at, "incident", number=number, incident=asdict(spec))
+        return number
+    common: dict[str, Any] = {
+        "number": number, "seconds": spec.seconds, "error": list(spec.error), "chance": spec.chance,
+        "skip": spec.skip, "left": spec.times or -1, "until": world.now + spec.until if spec.until else 0.0,
+        "address": world.node_named(spec.host).address if spec.host else ""}
+    if isinstance(spec, CallFault):
+        world.faults.append(faults.Rule(call=spec.call, do=spec.do, when=spec.when, originator=spec.originator,
+                                        **common))
+    else:
+        world.faults.append(faults.Rule(migration=spec.migration, vm=spec.vm, **common))
+    return number
+
+
+def take_out(world: "World", number: int = 0) -> int:
+    """End the fault with this number, or all for 0; return how many there were."""
+    before = len(world.faults) + len(pending(world))
+    world.faults[:] = [rule for rule in world.faults if number not in (0, rule.number)]
+    world.forget_steps("incident", lambda args: number in (0, args["number"]))
+    return before - len(world.faults) - len(pending(world))
+
+
+def pending(world: "World") -> list[dict[str, Any]]:
+    """Return the incidents still to come, soonest first."""
+    return [{"number": args["number"], "in": due - world.now, **args["incident"]}
+            for due, _sequence, kind, args in sorted(world.agenda, key=lambda one: one[:2]) if kind == "incident"]
+
+
+def happen(world: "World", number: int, incident: dict[str, Any]) -> None:
+    """Do it, and put its next time on the agenda."""
+    if incident["every"] and incident["times"] != 1:
+        again = {**incident, "times": max(0, incident["times"] - 1)}
+        world.later(incident["every"], "incident", number=number, incident=again)
+    if incident["operator"]:
+        _operate(world, incident)
+    else:
+        DEEDS[incident["do"]](world, world.node_named(incident["host"]), incident)
+
+
+def _power_off(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    node.facts.pop("powering", None)
+    if node.power != "off" and node.pool in world.pools:  # one in mid-eject has nothing to lose
+        hosts.lost(world, node.address)
+
+
+def _power_on(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    if node.power == "off" and not node.facts.get("powering"):
+        node.facts["powering"] = True
+        world.later(node.reboot_s, "host.booted", address=node.address, operation="")
+
+
+def _kill(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    """End xapi without a word; it is started again at once."""
+    if node.power != "up":
+        return
+    gone, back, started, enabled = timing.RESTART_MASTER if node.is_master else timing.RESTART_MEMBER
+    hosts.gone(world, node.address)
+    world.later(back - gone, "host.back", address=node.address, started_after=started - back,
+                enabled_after=enabled - back)
+
+
+def _cut(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    """Take a machine off the network: it goes on, but nobody reaches it, and its migrations fail."""
+    if node.cut:
+        return
+    node.cut = True
+    node.incarnation += 1
+    migrations.node_lost(world, node)
+    world.later(timing.DECLARED_DEAD, "host.dead", address=node.address, incarnation=node.incarnation)
+
+
+def _mend(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    """Give a machine its network again; it is live with its next heartbeat."""
+    if node.cut:
+        node.cut = False
+        world.later(timing.HEARTBEAT, "host.heard", address=node.address)
+
+
+def _link(world: "World", node: "Node", incident: dict[str, Any]) -> None:
+    """Change the speed of a machine's link; 0 = nothing goes through."""
+    built = float(node.facts.setdefault("built_link", node.link_bytes_per_s))
+    node.link_bytes_per_s = built if incident["rate"] < 0 else float(incident["rate"])
+    migrations.reflow(world)
+
+
+def _enable(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    """Let a host enable itself, as it does at the end of its start."""
+    db, host = world.pools.get(node.pool), world.host_of(node)
+    if db and db.has("host", host):
+        node.auto_enable = True
+        db.set("host", host, enabled=True)
+
+
+def _operate(world: "World", incident: dict[str, Any]) -> None:
+    """Make a call as somebody else would; its outcome is in the log only."""
+    named = world.node_named(incident["host"]) if incident["host"] else next(iter(world.nodes.values()))
+    node = world.nodes[named.master] if named.master else named
+    record = world.calls.begin(world.now, node.address, incident["operator"])
+    record.originator = OPERATOR
+    try:
+        faults.logged(world, record, lambda: _made(world, node, record, incident))
+    except (Failure, Dropped):
+        return  # nobody is there to be told
+
+
+def _made(world: "World", node: "Node", record: Any, incident: dict[str, Any]) -> Any:
+    if not node.reachable or node.pool not in world.pools:
+        raise Dropped
+    db = world.pools[node.pool]
+    message = world.table.messages[incident["operator"]]
+    if message.is_async:  # nobody waits for it
+        record.method = f"Async.{record.method}"
+    session = next((ref for ref in db.refs("session") if db.get("session", ref, "originator") == OPERATOR), "")
+    session = session or db.add("session", {"originator": OPERATOR, "this_host": world.host_of(node)})
+    params = [_resolved(db, value, kind) for value, (_name, kind) in zip(incident["params"], message.params,
+                                                                         strict=False)]
+    return world.answer(record, record.method, [session, *params], {})
+
+
+def _resolved(db: "Database", value: Any, kind: str) -> Any:
+    if not kind.endswith(" ref") or not isinstance(value, dict):
+        return value
+    cls, name = next(iter(value.items()))
+    for ref in db.refs(cls):
+        if name in (db.get(cls, ref, "name_label"), db.get(cls, ref, "uuid")):
+            return ref
+    raise Failure("HANDLE_INVALID", cls, str(name))
+
+
+DEEDS = {"power_off": _power_off, "power_on": _power_on, "kill": _kill, "cut": _cut, "mend": _mend, "link": _link,
+         "enable": _enable}
+STEPS = {"incident": happen}

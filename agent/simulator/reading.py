@@ -1,0 +1,69 @@
+"""Read what people write into files and requests: mappings, names, sizes; errors name the place.
+
+Knows dataclasses by their annotations; knows nothing of what they mean.
+"""
+
+import re
+from dataclasses import fields
+from typing import Any
+
+from agent.simulator.failure import WorldError
+
+UNITS = {"": 1, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def entry_of(kind: type, place: str, entry: Any) -> Any:
+    """Return a mapping as the dataclass `kind`, checked; raises WorldError with the place."""
+    if not isinstance(entry, dict):
+        raise WorldError(f"{place}: a mapping is expected")
+    known = {one.name: one for one in fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in entry.items():
+        if key not in known:
+            raise WorldError(f"{place}: unknown key {key!r}; known are {', '.join(known)}")
+        values[key] = value_of(f"{place}.{key}", str(known[key].type), value)
+    missing = [name for name, one in known.items()
+               if name not in values and repr(one.default).startswith("<dataclasses._MISSING")
+               and repr(one.default_factory).startswith("<dataclasses._MISSING")]
+    if missing:
+        raise WorldError(f"{place}: {missing[0]!r} is missing")
+    return kind(**values)
+
+
+def value_of(place: str, kind: str, value: Any) -> Any:
+    """Return a value as the annotation `kind` wants it; raises WorldError with the place."""
+    if kind.startswith("list"):
+        if not isinstance(value, list):
+            raise WorldError(f"{place}: a list is expected")
+        return value
+    if "tuple" in kind:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise WorldError(f"{place}: a list of names is expected")
+        return tuple(value)
+    if "dict" in kind:
+        if not isinstance(value, dict):
+            raise WorldError(f"{place}: a mapping is expected")
+        return {str(key): str(item) for key, item in value.items()}
+    if "bool" in kind:
+        if not isinstance(value, bool):
+            raise WorldError(f"{place}: true or false is expected, not {value!r}")
+        return value
+    if "float" in kind:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise WorldError(f"{place}: a number is expected, not {value!r}")
+        return float(value)
+    if "int" in kind:
+        return size_of(place, value)
+    if not isinstance(value, str):
+        raise WorldError(f"{place}: text is expected, not {value!r}")
+    return value
+
+
+def size_of(place: str, value: Any) -> int:
+    """Return a number as it is, or "64 GiB" in bytes; raises WorldError."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)(?:/s)?\s*", str(value))
+    if not match or match[2].upper() not in UNITS:
+        raise WorldError(f"{place}: a size like `64 GiB` is expected, not {value!r}")
+    return int(float(match[1]) * UNITS[match[2].upper()])
