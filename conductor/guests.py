@@ -76,7 +76,7 @@ def hypervisors(show: Presenter) -> list[Json]:
     on: dict[str, list[Json]] = {}
     for _, one in _all(session):
         on.setdefault(one["resident_on"] or "", []).append(one)
-    reported = {seen["uuid"]: seen for pool in hosts.all_pools(session).values()
+    reported = {seen["uuid"]: {**seen, "observed_at_s": pool.report_at} for pool in hosts.all_pools(session).values()
                 for seen in (pool.report or {}).get("hosts", [])}
     zone_by_host = services.zones(session)
     return [_hypervisor(row, services.agent(show, row, zone_by_host), reported.get(row.uuid, {}), on.get(row.uuid, []))
@@ -88,7 +88,7 @@ def _hypervisor(row: Host, service: Json, seen: Json, there: list[Json]) -> Json
             "memory_total_bytes": seen.get("memory_total_bytes"), "memory_free_bytes": seen.get("memory_free_bytes"),
             "cpus": seen.get("cpus"), "vcpus_used": sum(vm["vcpus"] for vm in there),
             "version": seen.get("version", ""), "product": seen.get("product", ""),
-            "boot_time_s": _seconds(seen.get("boot_time", "")),
+            "boot_time_s": _seconds(seen.get("boot_time", "")), "observed_at_s": seen.get("observed_at_s"),
             "running": sum(vm["power_state"] == "Running" for vm in there),
             "busy": sum(bool(vm["operations"]) for vm in there),
             "vms": sorted(({"uuid": vm["uuid"], "name": vm["name_label"]} for vm in there), key=lambda vm: vm["name"])}

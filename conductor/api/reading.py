@@ -109,21 +109,27 @@ def query_of(req: falcon.Request, checker: check.Checker) -> Json:
 
 def path_of(params: dict[str, str]) -> Json:
     """Return the names that stand in the URL.  Raises Invalid, NotFound."""
-    return {name: _number(value) if name == "aggregate" else _name(name, value)
+    return {name: number("aggregate", value, "aggregate_not_found") if name == "aggregate" else _name(name, value)
             for name, value in params.items()}
 
 
-def _number(value: str) -> int:
+def number(what: str, value: str, code: str, of_text: type[errors.Error] = errors.Invalid) -> int:
+    """Return the number by which the URL calls a ``what``.
+
+    Raises ``of_text`` for what is no number, NotFound with ``code`` for one that nothing can have.
+    """
     if not re.fullmatch("-?[0-9]{1,30}", value):
-        raise errors.Invalid(f"The id of an aggregate must be an integer, not {value[:50]!r}")
+        raise of_text(f"The id of a {what} must be an integer, not {value[:50]!r}")
     if not 0 <= int(value) <= LARGEST_ID:
-        raise errors.NotFound(f"Aggregate {value} could not be found.", code="aggregate_not_found")
+        raise errors.NotFound(f"{what.capitalize()} {value} could not be found.", code=code)
     return int(value)
 
 
 def _name(what: str, value: str) -> str:
-    if not re.match(HOST_PATTERN if what == "host" else ID_PATTERN, value):
-        raise errors.Invalid(f"{value[:50]!r} names no {what}: letters, digits and . _ - are possible")
+    if not re.match(ID_PATTERN if what in ("operation", "plan") else HOST_PATTERN, value):
+        # Nova's clients try whether a name is an id, and go on when there is no such thing.
+        refuse = errors.NotFound if what in ("server", "hypervisor", "migration") else errors.Invalid
+        raise refuse(f"{value[:50]!r} names no {what}: letters, digits and . _ - are possible")
     return value
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from conductor.api.exchange import Answer, Request
-from conductor.api.nova import aggregates, versions
+from conductor.api.nova import aggregates, hypervisors, migrations, servers, versions, zones
 from conductor.api.nova import hosts as nova_hosts
+from conductor.api.nova import services as nova_services
 from conductor.api.schemas import nova, v1
 from conductor.api.schemas.check import Checker, compiled
 from conductor.api.schemas.fields import Schema
@@ -40,6 +41,11 @@ class Route:
 
 AGGREGATES = "/v2.1/os-aggregates"
 OS_HOSTS = "/v2.1/os-hosts"
+SERVICES = "/v2.1/os-services"
+ZONES = "/v2.1/os-availability-zone"
+HYPERVISORS = "/v2.1/os-hypervisors"
+SERVERS = "/v2.1/servers"
+MIGRATIONS = SERVERS + "/{server}/migrations"
 OPERATION = "/v1/operations/{operation}"
 
 ROUTES = (
@@ -61,8 +67,39 @@ ROUTES = (
     Route("GET", OS_HOSTS + "/{host}/shutdown", nova_hosts.power),
     Route("GET", OS_HOSTS + "/{host}/reboot", nova_hosts.power),
 
+    Route("GET", SERVICES, nova_services.index, query=nova.SERVICE_QUERY),
+    Route("PUT", SERVICES + "/enable", nova_services.enable, nova.SERVICE_UPDATE),
+    Route("PUT", SERVICES + "/disable", nova_services.disable, nova.SERVICE_UPDATE),
+    Route("PUT", SERVICES + "/disable-log-reason", nova_services.disable_log_reason, nova.SERVICE_UPDATE),
+    Route("PUT", SERVICES + "/force-down", nova_services.force_down, nova.SERVICE_UPDATE),
+    Route("PUT", SERVICES + "/{service}", nova_services.unknown),
+    Route("DELETE", SERVICES + "/{service}", nova_services.delete),
+
+    Route("GET", ZONES, zones.index),
+    Route("GET", ZONES + "/detail", zones.detail),
+
+    Route("GET", HYPERVISORS, hypervisors.index, query=nova.HYPERVISOR_QUERY),
+    Route("GET", HYPERVISORS + "/detail", hypervisors.detail, query=nova.HYPERVISOR_QUERY),
+    Route("GET", HYPERVISORS + "/statistics", hypervisors.statistics),
+    Route("GET", HYPERVISORS + "/{hypervisor}", hypervisors.show),
+    Route("GET", HYPERVISORS + "/{hypervisor}/uptime", hypervisors.uptime),
+    Route("GET", HYPERVISORS + "/{hypervisor}/search", hypervisors.search),
+    Route("GET", HYPERVISORS + "/{hypervisor}/servers", hypervisors.servers),
+
+    Route("GET", "/v2.1/os-migrations", migrations.index, query=nova.MIGRATION_QUERY),
+    Route("GET", MIGRATIONS, migrations.of_server),
+    Route("GET", MIGRATIONS + "/{migration}", migrations.show),
+    Route("DELETE", MIGRATIONS + "/{migration}", migrations.abort),
+    Route("POST", MIGRATIONS + "/{migration}/action", migrations.act, nova.MIGRATION_ACTION),
+
+    Route("GET", SERVERS, servers.index, query=nova.SERVER_QUERY),
+    Route("GET", SERVERS + "/detail", servers.detail, query=nova.SERVER_QUERY),
+    Route("GET", SERVERS + "/{server}", servers.show),
+    Route("POST", SERVERS + "/{server}/action", servers.act, nova.SERVER_ACTION),
+
     Route("GET", "/v1/hosts", hosts.index, query=v1.HOST_QUERY),
     Route("GET", "/v1/hosts/{host}", hosts.show, query=v1.NOTHING),
+    Route("DELETE", "/v1/hosts/{host}", hosts.forget),
     Route("GET", "/v1/hosts/{host}/vms", hosts.vms, query=v1.NOTHING),
     Route("POST", "/v1/hosts/{host}/maintenance", hosts.maintain, v1.MAINTENANCE),
 

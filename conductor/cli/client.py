@@ -19,7 +19,7 @@ DONE, FAILED, USAGE, REFUSED, NOT_FOUND, UNAVAILABLE, ATTENTION, DETACHED = 0, 1
 _EXIT = {400: USAGE, 401: REFUSED, 403: REFUSED, 404: NOT_FOUND, 405: USAGE, 406: USAGE, 409: REFUSED,
          413: USAGE, 415: USAGE, 503: UNAVAILABLE, 504: UNAVAILABLE}
 #: refusals of the state found, which Nova answers with 400
-_REFUSED_AS_400 = frozenset({"aggregate_not_empty", "zone_differs"})
+_REFUSED_AS_400 = frozenset({"aggregate_not_empty", "zone_differs", "zone_in_use"})
 
 CONNECT_S = 5.0
 #: the API itself waits up to two minutes for the conductors

@@ -17,7 +17,7 @@ COMMANDS: dict[str, type[Command]] = {
     "host-list": hosts.List,
     "host-show": hosts.Show,
     "host-declare-dead": missing.DeclareDead,
-    "host-forget": missing.Forget,
+    "host-forget": hosts.Forget,
     "plan-show": hosts.ShowPlan,
     "operation-list": operations.List,
     "operation-show": operations.Show,

@@ -7,7 +7,7 @@ from typing import Any
 from cliff.columns import FormattableColumn
 
 from conductor.cli import words
-from conductor.cli.base import Listing, Showing, waiting
+from conductor.cli.base import Listing, Showing, Speaking, waiting
 from conductor.cli.client import USAGE, Json, Refusal
 from conductor.cli.words import Short, Size, Text
 
@@ -140,6 +140,21 @@ class Update(Showing):
     def _print_plan(self, parsed_args: argparse.Namespace, plan: Json | None) -> None:
         if plan is not None and parsed_args.formatter == "table":
             print(words.plan(plan), file=self.app.stdout, flush=True)
+
+
+class Forget(Speaking):
+    """Forget a host whose agent is down, so that another machine may come by its name"""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of the arguments."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("host")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Ask for it, and say that it was done."""
+        self.client.delete("v1", "hosts", parsed_args.host)
+        self.say(f"Host {words.safe(parsed_args.host)} is forgotten")
 
 
 class ShowPlan(Showing):

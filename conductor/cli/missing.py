@@ -22,20 +22,6 @@ class DeclareDead(Speaking):
         raise _not_yet("Declaring a host dead")
 
 
-class Forget(Speaking):
-    """Forget a host, so that another may come by its name (not implemented yet)"""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser of the arguments."""
-        parser = super().get_parser(prog_name)
-        parser.add_argument("host")
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Refuse."""
-        raise _not_yet("Forgetting a host")
-
-
 class StartRoll(Speaking):
     """Empty, reboot and restore all hosts of an aggregate in turn (not implemented yet)"""
 

@@ -87,7 +87,8 @@ def world(served: World) -> World:
     ("operation-cancel op-1", 0), ("operation-pause op-1", 0), ("operation-resume op-1", 0),
     ("operation-retry op-1", 0), ("operation-abandon op-1", 2), ("operation-abandon op-1 --reason gone", 0),
     ("operation-watch op-1", 0), ("operation-watch op-9", 4),
-    ("host-declare-dead h1", 2), ("host-declare-dead h1 --i-have-powered-it-off", 1), ("host-forget h1", 1),
+    ("host-declare-dead h1", 2), ("host-declare-dead h1 --i-have-powered-it-off", 1), ("host-forget h1", 3),
+    ("host-forget h9", 4),
     ("roll-start 1", 1), ("roll-show op-1", 1), ("why vm-1 h2", 1), ("nonsense", 2), ("", 0), ("--help", 0),
     ("aggregate-list --unknown", 2),
 ])

@@ -29,6 +29,10 @@ class InMemory:
         self.answers: dict[str, Any] = {}
         self.aggregates: dict[int, Json] = {}
         self.hosts = {name: _host(name) for name in ("h1", "h2", "h3", "h4")}
+        self.forced_down: set[str] = set()
+        self.conductors = {7: "c1"}
+        self.vms = {one["uuid"]: one for one in (_guest("vm-1", "web1"), _guest("vm-2", "db\x1b[31m"))}
+        self.migrations: dict[int, Json] = {}
         self.operations: dict[str, Json] = {}
         self.events: dict[str, list[Json]] = {}
         self.plans: dict[str, Json] = {}
@@ -47,7 +51,7 @@ class InMemory:
         if self.broken:
             raise self.broken
         key = context["idempotency_key"]
-        if key is None:
+        if key is None or method.endswith(("_list", "_show", "_vms", "_events")):
             return getattr(self, method)(**arguments)
         if key not in self.answers:
             self.answers[key] = getattr(self, method)(**arguments)
@@ -128,6 +132,7 @@ class InMemory:
         return self._switch(host, True)
 
     def host_disable(self, host: str, reason: str | None = None) -> Json:
+        self.host_show(host)["reason"] = reason
         return self._switch(host, False)
 
     def _switch(self, name: str, enabled: bool) -> Json:
@@ -214,6 +219,89 @@ class InMemory:
         operation["error"] = {"code": "abandoned", "message": reason, "details": {}}
         return operation
 
+    def service_list(self, host: str | None = None, binary: str | None = None) -> Json:
+        found = [_service(2 * n, "nova-compute", one, one["name"] in self.forced_down)
+                 for n, one in enumerate(self.hosts.values(), start=1)]
+        found += [{"id": n, "binary": "nova-conductor", "host": name, "zone": "internal", "status": "enabled",
+                   "state": "up", "disabled_reason": None, "forced_down": False, "updated_at": AT, "version": "1.1"}
+                  for n, name in self.conductors.items()]
+        return {"services": [one for one in found if host in (None, one["host"]) and binary in (None, one["binary"])]}
+
+    def service_force_down(self, host: str, forced_down: bool) -> Json:
+        self.host_show(host)
+        (self.forced_down.add if forced_down else self.forced_down.discard)(host)
+        (found,) = self.service_list(host)["services"]
+        return dict(found)
+
+    def service_delete(self, id: int) -> Json:
+        name = next((one["host"] for one in self.service_list()["services"] if one["id"] == id), None)
+        if name is None:
+            raise errors.NotFound(f"There is no service {id}", code="service_not_found")
+        if name in self.hosts:
+            return self.host_forget(name)
+        del self.conductors[id]
+        return {}
+
+    def host_forget(self, host: str) -> Json:
+        if self.host_show(host)["agent"] == "up":
+            raise errors.WrongState(f"The agent of host {host} is heard", code="service_up")
+        del self.hosts[host]
+        return {}
+
+    def hypervisor_list(self) -> Json:
+        return {"hypervisors": [
+            {"id": n, "service": service, "host": host["name"], "address": host["address"],
+             "memory_total_bytes": host["memory_total_bytes"], "memory_free_bytes": host["memory_free_bytes"],
+             "cpus": 16, "vcpus_used": 4, "version": host["version"], "product": "XCP-ng 8.3",
+             "boot_time_s": 1_700_000_000.0, "observed_at_s": 1_700_000_000.0 + 90_061.0, "running": host["vms"],
+             "busy": 0, "vms": [{"uuid": vm["uuid"], "name": vm["name"]} for vm in self.vms.values()
+                                if vm["host"] == host["name"]]}
+            for n, (host, service) in enumerate(zip(self.hosts.values(), self.service_list()["services"], strict=False),
+                                                start=1)]}
+
+    def vm_list(self, name: str | None = None, host: str | None = None) -> Json:
+        return {"vms": [vm for vm in self.vms.values() if host in (None, vm["host"]) and name in (None, vm["name"])]}
+
+    def vm_show(self, vm: str) -> Json:
+        if vm not in self.vms:
+            raise errors.NotFound(f"There is no VM {vm}", code="vm_not_found")
+        return self.vms[vm]
+
+    def vm_migrate(self, vm: str, host: str | None = None) -> Json:
+        found = self.vm_show(vm)
+        if found["moving_to"]:
+            raise errors.WrongState(f"VM {vm} is to be moved already", code="vm_busy")
+        if host:
+            self.host_show(host)
+        if not self.feasible:
+            raise errors.Infeasible(f"{vm} can't be moved", code="no_plan", blockers=BLOCKERS, smallest_change=None)
+        operation = self._begin("vm_migrate", found["host"])
+        found["moving_to"] = host or "h2"
+        number = len(self.migrations) + 1
+        self.migrations[number] = {
+            "id": number, "task": f"t{number}", "operation": operation["id"], "kind": "vm_migrate", "user": "noauth",
+            "vm": vm, "vm_name": found["name"], "source": found["host"], "destination": found["moving_to"],
+            "destination_address": "127.0.0.1", "state": "executing", "progress": 0.25, "memory_bytes": 4 * GIB,
+            "created_at": AT, "updated_at": AT, "error": None}
+        return {"vm": found, "operation": operation, "plan": None}
+
+    def migration_list(self, filters: Json) -> Json:
+        found = [one for one in reversed(self.migrations.values())
+                 if not filters.get("open") or one["state"] in ("pending", "sent", "executing", "unknown")]
+        return {"migrations": [one for one in found if filters.get("vm") in (None, one["vm"])
+                               and filters.get("host") in (None, one["source"], one["destination"])]}
+
+    def migration_show(self, id: int) -> Json:
+        if id not in self.migrations:
+            raise errors.NotFound(f"There is no migration {id}", code="migration_not_found")
+        return self.migrations[id]
+
+    def migration_abort(self, vm: str, id: int) -> Json:
+        found = self.migration_show(id)
+        if found["vm"] != vm or found["state"] != "executing":
+            raise errors.NotFound(f"There is no migration {id}", code="migration_not_found")
+        return self.operation_cancel(found["operation"])
+
     def _begin(self, kind: str, host: str, plan: Json | None = None) -> Json:
         op_id = f"op-{len(self.operations) + 1}"
         fresh = {"state": "pending", "progress": 0.0, "started_at": None, "ended_at": None, "error": None}
@@ -262,6 +350,18 @@ def _host(name: str) -> Json:
             "operation": None, "owner": None, "epoch": 1, "vms": 2 if name == "h1" else 0,
             "memory_total_bytes": 64 * GIB,
             "memory_free_bytes": 48 * GIB, "version": "3.4.0"}
+
+
+def _service(number: int, binary: str, host: Json, forced_down: bool) -> Json:
+    return {"id": number, "binary": binary, "host": host["name"], "zone": host["zone"],
+            "status": "enabled" if host["enabled"] else "disabled",
+            "state": "up" if host["agent"] == "up" and not forced_down else "down",
+            "disabled_reason": host["reason"], "forced_down": forced_down, "updated_at": AT, "version": "1.1"}
+
+
+def _guest(uuid: str, name: str) -> Json:
+    return {"uuid": uuid, "name": name, "power_state": "Running", "host": "h1", "zone": "nova", "pool": "pool-1",
+            "memory_bytes": 4 * GIB, "vcpus": 2, "moving_to": None, "observed_at": AT}
 
 
 def _vm(uuid: str, name: str, host: str) -> Json:

@@ -98,7 +98,7 @@ def test_an_idempotency_key_is_1_to_255_printable_characters(client: Client, key
 
 
 @pytest.mark.parametrize("url, name", [
-    ("/nothing", "error"), ("/v1/nothing", "error"), ("/v1", "error"), ("/v2.1/servers", "itemNotFound"),
+    ("/nothing", "error"), ("/v1/nothing", "error"), ("/v1", "error"), ("/v2.1/flavors", "itemNotFound"),
     ("/v2.1/os-hosts/h/x", "itemNotFound")])
 def test_an_unknown_address_is_404_in_json(client: Client, url: str, name: str) -> None:
     result = client.simulate_get(url)

@@ -138,6 +138,9 @@ RULES: dict[str, tuple[tuple[str, str, Any], int]] = {
         ("PUT", "/v2.1/os-hosts/h9", {"maintenance_mode": "enable"}), 404),
     "powering a host off is not implemented": (("GET", "/v2.1/os-hosts/h1/shutdown", None), 501),
     "rebooting a host is not implemented": (("GET", "/v2.1/os-hosts/h1/reboot", None), 501),
+    "powering an unknown host off is not found": (("GET", "/v2.1/os-hosts/h9/shutdown", None), 404),
+    "rebooting an unknown host is not found": (("GET", "/v2.1/os-hosts/h9/reboot", None), 404),
+    "starting an unknown host is not found": (("GET", "/v2.1/os-hosts/h9/startup", None), 404),
     "starting a host is not implemented": (("GET", "/v2.1/os-hosts/h1/startup", None), 501),
 }
 
@@ -224,7 +227,11 @@ def test_hosts_are_listed_with_their_zone(world: World) -> None:
     world.conductor.hosts["h2"]["zone"] = "z1"
     assert world.ask("GET", "/v2.1/os-hosts?zone=z1").json == {
         "hosts": [{"host_name": "h2", "service": "compute", "zone": "z1"}]}
-    assert len(world.ask("GET", "/v2.1/os-hosts").json["hosts"]) == 4
+    every = world.ask("GET", "/v2.1/os-hosts").json["hosts"]
+    assert [one["host_name"] for one in every] == ["h1", "h2", "h3", "h4", "c1"]
+    assert every[-1] == {"host_name": "c1", "service": "conductor", "zone": "internal"}
+    assert world.ask("GET", "/v2.1/os-hosts?zone=").json["hosts"] == every
+    assert world.ask("GET", "/v2.1/os-hosts?zone=nowhere").json["hosts"] == []
 
 
 def test_a_host_shows_its_memory_in_resources(world: World) -> None:

@@ -48,7 +48,7 @@ ALLOWED = {
     "GET /v2.1/os-hosts/{}/reboot": ADMINS, "PUT /v2.1/os-hosts/{}": MANAGES,
     "PUT /v2.1/os-services/enable": SERVES, "PUT /v2.1/os-services/disable": SERVES,
     "PUT /v2.1/os-services/disable-log-reason": SERVES, "PUT /v2.1/os-services/force-down": ADMINS,
-    "DELETE /v2.1/os-services/{}": ADMINS,
+    "PUT /v2.1/os-services/{}": SERVES, "DELETE /v2.1/os-services/{}": ADMINS,
     "POST /v2.1/servers/{}/action (os-migrateLive)": MANAGES, "DELETE /v2.1/servers/{}/migrations/{}": MANAGES,
     "POST /v2.1/servers/{}/migrations/{}/action": MANAGES,
     "POST /v1/hosts/{}/maintenance": MANAGES, "DELETE /v1/hosts/{}": ADMINS, "POST /v1/plans": SERVES,

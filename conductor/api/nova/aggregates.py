@@ -36,7 +36,7 @@ def show(request: Request) -> Answer:
 def update(request: Request) -> Answer:
     """Change name or zone; spaces at their ends are taken off."""
     changes = {key: _stripped(key, value) for key, value in request.body["aggregate"].items()}
-    with _bad_request("zone_differs"):
+    with _bad_request("zone_differs", "zone_in_use"):
         return _one(request, request.ask("aggregate_update", id=request.path["aggregate"], changes=changes))
 
 
@@ -68,7 +68,7 @@ def _membership(request: Request, method: str, host: str, options: Json) -> Answ
 
 
 def _set_metadata(request: Request, arguments: Json) -> Answer:
-    with _bad_request("zone_differs"):
+    with _bad_request("zone_differs", "zone_in_use"):
         return _one(request, request.ask("aggregate_set_metadata", id=request.path["aggregate"],
                                          metadata=arguments["metadata"]))
 
@@ -93,11 +93,11 @@ def _stripped(key: str, value: str) -> str:
 
 
 @contextmanager
-def _bad_request(code: str) -> Iterator[None]:
-    """Make 400 of a refusal with ``code``, as Nova does here; others of its kind are 409."""
+def _bad_request(*codes: str) -> Iterator[None]:
+    """Make 400 of a refusal with one of ``codes``, as Nova does here; others of its kind are 409."""
     try:
         yield
     except errors.WrongState as exc:
-        if exc.code != code:
+        if exc.code not in codes:
             raise
-        raise errors.Invalid(exc.message, code=code, **exc.details) from exc
+        raise errors.Invalid(exc.message, code=exc.code, **exc.details) from exc

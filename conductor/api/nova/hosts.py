@@ -15,10 +15,11 @@ _MODES = {"in_maintenance": "on_maintenance", "draining": "entering_maintenance"
 
 
 def index(request: Request) -> Answer:
-    """List the hosts; ``zone`` narrows."""
-    found = request.ask("host_list", zone=request.query.get("zone"))
-    return Answer({"hosts": [{"host_name": host["name"], "service": "compute", "zone": host["zone"]}
-                             for host in found["hosts"]]})
+    """List the hosts, also those out of service, and the conductors; ``zone`` narrows."""
+    zone = request.query.get("zone") or None
+    return Answer({"hosts": [{"host_name": one["host"], "service": one["binary"].removeprefix("nova-"),
+                              "zone": one["zone"]}
+                             for one in request.ask("service_list")["services"] if zone in (None, one["zone"])]})
 
 
 def show(request: Request) -> Answer:
@@ -58,6 +59,7 @@ def update(request: Request) -> Answer:
 
 def power(request: Request) -> Answer:
     """Refuse: Nova's startup, shutdown and reboot act on the machine at once and harm its guests."""
+    request.ask("host_show", host=request.path["host"])
     raise errors.NotImplementedYet("Corral does not start, stop or reboot a host by itself; "
                                    "a rolling upgrade empties it first")
 

@@ -26,6 +26,12 @@ ID: Schema = {"type": "string", "pattern": ID_PATTERN}
 #: a sentence that a person gives
 REASON: Schema = {"type": "string", "minLength": 1, "maxLength": 1000, "format": "printable"}
 
+#: Nova's many ways to say yes or no
+SWITCH: Schema = {"enum": [True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes",
+                           False, "False", "FALSE", "false", "0", "OFF", "Off", "off", "NO", "No", "no"]}
+#: what a query filters by: whatever it is, it may be unknown
+FILTER: Schema = {"type": "string", "maxLength": 255, "format": "printable"}
+
 METADATA: Schema = {
     "type": "object",
     "properties": {"availability_zone": ZONE},

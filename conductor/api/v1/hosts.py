@@ -13,6 +13,12 @@ def show(request: Request) -> Answer:
     return Answer({"host": request.ask("host_show", host=request.path["host"])})
 
 
+def forget(request: Request) -> Answer:
+    """Forget a host whose agent is down, so that another machine may come by its name."""
+    request.ask("host_forget", host=request.path["host"])
+    return Answer(None, 204)
+
+
 def vms(request: Request) -> Answer:
     """List the VMs on the host and those whose home it is."""
     return Answer(request.ask("host_vms", host=request.path["host"]))
