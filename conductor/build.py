@@ -8,6 +8,7 @@ from common.agent_api import AgentAPI
 from common.clock import Clock
 from common.mac import Keys
 from common.pulse import NoPulse, Pulse
+from conductor.db import hosts
 from conductor.db.session import Database
 from conductor.manager import Agents
 from conductor.operations.engine import Engine
@@ -38,7 +39,8 @@ class Service:
                        rpc.methods_of(self._agents, ("sync", "claim", "report", "ping")), workers)]
         # The queue of the agents' topic that only this conductor reads, by a worker that never waits for people.
         to_itself = rpc.Client(transport, f"{rpc.TOPIC_AGENTS}.{name}", messages.AGENTS_VERSION, ANSWER_S)
-        self._round_trips = RoundTrips(self.engine, lambda: to_itself.call({}, "ping"), database.version,
+        self._round_trips = RoundTrips(self.engine, lambda: to_itself.call({}, "ping"),
+                                       lambda: self.engine.read(lambda session: hosts.find(session, name)),
                                        pulse or NoPulse())
 
     def start(self) -> None:

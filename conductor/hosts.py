@@ -69,7 +69,7 @@ def _enrol(tx: Transaction, said: Sync) -> Host:
                 enrolled_at=tx.now, wanted="serving", quarantined=False, epoch=said.highest_epoch, role=said.role,
                 incarnation=said.incarnation, sequence=said.sequence, heard=1, last_sync_at=tx.now)
     tx.session.add(host)
-    tx.session.add(Incarnation(id=said.incarnation, host=said.host, seen_at=tx.now))
+    _register(tx, said, "")
     tx.session.flush()
     LOG.info("Host %s is enrolled", host.name, extra={"host": host.name, "uuid": host.uuid})
     return host
@@ -84,14 +84,20 @@ def _is_newest(tx: Transaction, host: Host, said: Sync) -> bool:
     """
     if said.incarnation == host.incarnation:
         return True
-    if hosts.is_known_incarnation(tx.session, said.incarnation):
+    if hosts.host_of_incarnation(tx.session, said.incarnation) == host.name:
         return False
-    if said.incarnation < host.incarnation:
-        raise errors.WrongState(f"The agent of host {host.name} started before the present one by the name it gives "
-                                "itself; it has to take a later name", code="older_incarnation",
-                                newest=host.incarnation)
-    tx.session.add(Incarnation(id=said.incarnation, host=host.name, seen_at=tx.now))
+    _register(tx, said, host.incarnation)
     return True
+
+
+def _register(tx: Transaction, said: Sync, newest: str) -> None:
+    """Store the name of an agent process that was never seen.  Raises WrongState when it has to take a later one."""
+    taken = hosts.host_of_incarnation(tx.session, said.incarnation) is not None
+    if taken or said.incarnation < newest:
+        raise errors.WrongState(f"The agent of host {said.host} started before the present one by the name it gives "
+                                "itself, or under a name that is taken; it has to take a later one",
+                                code="older_incarnation", newest=max(newest, said.incarnation))
+    tx.session.add(Incarnation(id=said.incarnation, host=said.host, seen_at=tx.now))
 
 
 def _note_state(tx: Transaction, host: Host, said: Sync) -> None:

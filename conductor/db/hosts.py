@@ -48,9 +48,10 @@ def in_pool(session: Session, pool: str) -> Sequence[Host]:
     return session.scalars(select(Host).where(Host.pool == pool).order_by(Host.name)).all()
 
 
-def is_known_incarnation(session: Session, incarnation: str) -> bool:
-    """Return whether that agent process was ever seen."""
-    return session.get(Incarnation, incarnation) is not None
+def host_of_incarnation(session: Session, incarnation: str) -> str | None:
+    """Return the host whose agent was ever seen under that name of a process, None when nobody's was."""
+    found = session.get(Incarnation, incarnation)
+    return found.host if found is not None else None
 
 
 def take_in(session: Session, host: Host, incarnation: str, number: int, *, in_order: bool = False) -> None:

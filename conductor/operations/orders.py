@@ -28,7 +28,7 @@ def claim(tx: Transaction, executor: str, incarnation: str, number: int, task_id
     """
     host = hosts.find(tx.session, executor)
     if host is None or host.incarnation != incarnation:
-        return Claim("superseded" if hosts.is_known_incarnation(tx.session, incarnation) else "stale")
+        return Claim("superseded" if hosts.host_of_incarnation(tx.session, incarnation) == executor else "stale")
     hosts.take_in(tx.session, host, incarnation, number)
     task = operations.find_task(tx.session, task_id)
     if task is None or task.executor != executor or task.attempt != attempt or task.state in states.TERMINAL_TASK:
