@@ -4,7 +4,7 @@ import socket
 import sys
 
 # isort: off
-from common import concurrency  # noqa: F401  it has to come before all that asks which kind of threads there is
+from common import concurrency  # it has to come before all that asks which kind of threads there is
 # isort: on
 from common import config, parts, rpc, service
 from conductor.build import Service, settings_from
@@ -29,7 +29,9 @@ def _run(daemon: service.Daemon) -> int:
     secrets = config.require(conf, (), ("broker.password_file", "database.password_file"))
     keys = keys_from(conf)
     name = conf.conductor.name or socket.gethostname()
-    database = Database(config.database_url(conf))
+    url = config.database_url(conf)
+    concurrency.check_database(url)
+    database = Database(url)
     transport = rpc.transport(None, conf, f"{PROG}-{name}", secrets["broker.password_file"])
     running = Service(database, transport, daemon.clock, settings_from(conf), name, conf.conductor.workers, keys,
                       daemon.pulse)
