@@ -4,14 +4,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
+import pytest
 from agent_world import Hypervisor, World
 
 from agent.driver import Observer
-from agent.inventory import Inventory, Rhythm, Speaker
+from agent.inventory import NUMBERS, Inventory, Rhythm, Speaker, digest_of, later_than
 from agent.worker import Pace, Worker
 from common import errors
 from common.messages import Claim, PoolReport, Report, Sync, SyncAnswer
+from common.pulse import Pulse
 
 DEADLINE_S = 10.0
 FAST = Pace(first_s=0.001, longest_s=0.01)
@@ -25,6 +28,8 @@ class Door:
         self.syncs: list[Sync] = []
         self.claimed: list[tuple[str, int]] = []
         self.deaf_for = 0
+        self.refuses: list[errors.Error] = []
+        self.acknowledges = False
         self._changed = threading.Condition()
 
     def sync(self, sync: Sync) -> SyncAnswer:
@@ -32,9 +37,11 @@ class Door:
             if self.deaf_for:
                 self.deaf_for -= 1
                 raise errors.Unavailable("nobody listens")
+            if self.refuses:
+                raise self.refuses.pop(0)
             self.syncs.append(sync)
             self._changed.notify_all()
-            return self.answer
+            return replace(self.answer, report_digest=sync.report_digest) if self.acknowledges else self.answer
 
     def claim(self, host: str, incarnation: str, sequence: int, task: str, attempt: int,
               session: str | None) -> Claim:  # fmt: skip
@@ -56,6 +63,7 @@ class Eye:
 
     def __init__(self, pool: str) -> None:
         self.pool = pool
+        self.name_label = ""
         self.changed = threading.Event()
         self.fails: errors.Error | None = None
         self.closed = threading.Event()
@@ -68,7 +76,7 @@ class Eye:
         return True
 
     def report(self) -> PoolReport | None:
-        return PoolReport(self.pool, "h1", "", [], []) if self.fails is None else None
+        return PoolReport(self.pool, "h1", self.name_label, [], [], age_s=0.5) if self.fails is None else None
 
     def interrupt(self) -> None:
         self.fails = errors.Unavailable("ended")
@@ -93,7 +101,12 @@ class Seeing(Hypervisor):
 
 
 @contextmanager
-def beating(door: Door, hypervisor: Hypervisor, superseded: threading.Event | None = None) -> Iterator[Inventory]:
+def beating(
+    door: Door,
+    hypervisor: Hypervisor,
+    superseded: threading.Event | None = None,
+    pulse: Pulse | None = None,
+) -> Iterator[Inventory]:
     speaker = Speaker(door, "h1", "1-a")
     worker = Worker(hypervisor, speaker, hypervisor.world.clock, pace=FAST)
     inventory = Inventory(
@@ -104,6 +117,7 @@ def beating(door: Door, hypervisor: Hypervisor, superseded: threading.Event | No
         url="http://h1",
         rhythm=Rhythm(60.0, 0.05, 5.0),
         pace=FAST,
+        pulse=pulse,
         on_superseded=(superseded or threading.Event()).set,
     )
     inventory.start()
@@ -199,3 +213,84 @@ def test_another_pools_report_is_never_sent() -> None:
         inventory.poke()
         assert door.wait_for(lambda: len(door.syncs) > seen)
         assert all(sync.report is None for sync in door.syncs if sync.pool == "uuid-other")
+
+
+def test_a_pool_that_the_conductors_know_as_it_is_is_not_sent_again() -> None:
+    door, hypervisor = Door(), Seeing(World())
+    door.answer, door.acknowledges = SyncAnswer(interval_s=60.0, observe=True), True
+
+    def next_after(seen: int) -> Sync:
+        assert door.wait_for(lambda: len(door.syncs) > seen)
+        return door.syncs[seen]
+
+    with beating(door, hypervisor) as inventory:
+        assert door.wait_for(lambda: any(sync.report for sync in door.syncs))
+        first = len(door.syncs)
+        inventory.poke()
+        left_out = next_after(first)
+        assert (left_out.report, left_out.report_age_s) == (None, 0.5)
+        assert left_out.report_digest == door.syncs[first - 1].report_digest is not None
+        hypervisor.eyes[0].name_label = "renamed"
+        hypervisor.eyes[0].changed.set()
+        changed = next_after(first + 1)
+        assert changed.report is not None and changed.report["name_label"] == "renamed"
+        assert changed.report_digest not in (None, left_out.report_digest)
+        # A conductor that knows nothing of it, as after a backup, gets it whole again.
+        door.acknowledges = False
+        inventory.poke()
+        assert next_after(first + 2).report is None
+        inventory.poke()
+        assert next_after(first + 3).report is not None
+
+
+def test_the_age_of_a_reading_does_not_make_another_report_of_it() -> None:
+    report = PoolReport("pool", "h1", "", [], [], age_s=1.0)
+    assert digest_of(report.to_wire()) == digest_of(replace(report, age_s=9.0).to_wire())
+    assert digest_of(report.to_wire()) != digest_of(replace(report, ha_enabled=True).to_wire())
+
+
+class Watcher:
+    """Takes note of the signs of life."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def heard(self) -> None:
+        self.said.append("heard")
+
+    def waiting(self, why: str) -> None:
+        self.said.append(why)
+
+
+def test_heartbeats_that_are_answered_or_can_not_be_are_signs_of_life_and_silence_is_none() -> None:
+    door, watcher = Door(), Watcher()
+    door.refuses = [errors.Unavailable("away"), errors.OutcomeUnknown("no answer"), errors.Forbidden("no key")]
+    with beating(door, Hypervisor(World()), pulse=watcher):
+        assert door.wait_for(lambda: bool(door.syncs))
+    assert watcher.said == ["away", "no key", "heard"]
+
+
+def test_every_sending_has_a_number_of_its_own_and_one_that_was_used_is_replaced() -> None:
+    door = Door()
+    speaker = Speaker(door, "h1", "1-a")
+    speaker.claim("t1", 1, None)
+    door.refuses = [errors.WrongState(code="replayed"), errors.WrongState(code="replayed")]
+    speaker.sync(Sync("h1", "", 0))
+    assert [(sync.incarnation, sync.sequence) for sync in door.syncs] == [("1-a", 4)]
+    door.refuses = [errors.WrongState(code="replayed")] * NUMBERS
+    with pytest.raises(errors.OutcomeUnknown):
+        speaker.sync(Sync("h1", "", 0))
+    door.refuses = [errors.WrongState(code="host_uuid_changed")]
+    with pytest.raises(errors.WrongState):
+        speaker.sync(Sync("h1", "", 0))
+
+
+def test_an_agent_whose_name_sorts_before_that_of_an_earlier_one_takes_a_later_name() -> None:
+    door = Door()
+    door.refuses = [errors.WrongState(code="older_incarnation", newest="1700000000999-b")]
+    speaker = Speaker(door, "h1", "1600000000000-a")
+    speaker.sync(Sync("h1", "", 0))
+    assert door.syncs[0].incarnation == speaker.incarnation == "1700000001000-a"
+    assert speaker.incarnation > "1700000000999-b"
+    with pytest.raises(errors.Bug):
+        later_than("something", "1600000000000-a")

@@ -84,3 +84,10 @@ def test_a_file_that_holds_no_key_of_an_agent_is_refused(text: str, words: str) 
         mac.read_key(text)
     assert (refusal.value.code, words in refusal.value.message) == ("bad_keys", True)
     assert "hunter2" not in refusal.value.message
+
+
+def test_keys_and_macs_are_what_they_were_in_1_1() -> None:
+    keys = mac.read_keys("corral-master:" + "0123456789abcdef" * 4)
+    assert keys.key_of("h1") == "corral-agent-key:26b2840196bb5c0f3bb5802517acb37835b4f24e43ea2cdb42f0e825446c78e4"
+    assert mac.sign(mac.read_key(keys.key_of("h1")), "claim", SAID) == (
+        "5e810f7dbabc4f526d4af6a39d1ef5f018b5740a79182e1f44e1169e52426cbe")
