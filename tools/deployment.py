@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from common import mac
+
 BIN = Path(sys.executable).parent
 #: seconds that a start or an end may take
 PATIENCE_S = 90.0
@@ -33,7 +35,7 @@ class Process:
     def __init__(self, name: str, words: list[str], folder: Path, environment: dict[str, str]) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
-        self._words = [str(BIN / words[0]), *words[1:]]
+        self._words = words
         self._environment = environment
         self._ready = threading.Event()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -107,12 +109,16 @@ class Deployment:
 
     def __init__(self, folder: Path, broker_url: str, database_url: str, *, conductors: int = 1, hosts: int = 4,
                  vms: int = 24, speed: float = 60, sync_s: float = 1, concurrency: str = "threads",
-                 simulated: tuple[dict[str, str], str] | None = None) -> None:
-        """``simulated``: address by name and password of hosts that run already; else own ones are started."""
+                 simulated: tuple[dict[str, str], str] | None = None, together: bool = False) -> None:
+        """Choose what will run.
+
+        ``simulated``: address by name and password of hosts that run already; else own ones are started.
+        ``together``: all agents share a process.
+        """
         self.folder = folder
         self.broker_url, self.database_url = broker_url, database_url
         self.hosts, self.password = simulated or ({}, "")
-        self._sync_s = sync_s
+        self._sync_s, self._together = sync_s, together
         self._environment = {"CORRAL_CONCURRENCY": concurrency, "RUNTIME_DIRECTORY": str(folder)}
         self._simulator_words = ["corral-simulator", "--hosts", str(hosts), "--vms", str(vms), "--speed", str(speed),
                                  "--state", str(folder / "world.json")]
@@ -127,7 +133,7 @@ class Deployment:
 
     def _process(self, name: str, command: str, *words: str) -> Process:
         config = str(self.folder / f"{command}.conf")
-        return Process(name, [command, "--config-file", config, *words], self.folder, self._environment)
+        return Process(name, [str(BIN / command), "--config-file", config, *words], self.folder, self._environment)
 
     # Before anything runs.
 
@@ -135,23 +141,31 @@ class Deployment:
         """Start the hosts, write every file, bring the schema up, and issue the keys."""
         if not self.hosts:
             self._start_simulator()
-        lock = f"[oslo_concurrency]\nlock_path = {self.folder}\n"
-        broker = f"[DEFAULT]\ntransport_url = {self.broker_url}\n{lock}"
+        broker = f"[DEFAULT]\ntransport_url = {self.broker_url}\n"
         self._write("corral-conductor.conf", f"{broker}[database]\nconnection = {self.database_url}\n"
                     f"[agents]\nkeys_file = {self.folder}/keys\nsync_interval_s = {self._sync_s}\n"
                     f"down_after_s = {3.5 * self._sync_s}\n")
         for name in self.conductors:
             self._write(f"{name}.conf", f"[conductor]\nname = {name}\n")
-        self._write("corral-api.conf", f"{broker}[api]\nbind_port = {urlsplit(self.url).port}\n")
+        # A request that a killed conductor had taken is asked again after the time-out.
+        self._write("corral-api.conf", f"{broker}[api]\nanswer_timeout_s = 10\n"
+                    f"bind_port = {urlsplit(self.url).port}\n")
         self._write("corral-agent.conf", broker)
         self._write("password", self.password)
         self.manage("agent-key", "--init", f"{self.folder}/keys")
         self.manage("db", "sync")
+        # As "corral-manage agent-key HOST" prints them, which for many hosts takes long.
+        keys = mac.read_keys((self.folder / "keys").read_text())
         for host, url in self.hosts.items():
-            self.manage("agent-key", host, "--output", f"{self.folder}/{host}.key")
+            self._write(f"{host}.key", keys.key_of(host))
             self._write(f"{host}.conf", f"[agent]\nhost = {host}\nkey_file = {self.folder}/{host}.key\n"
                         f"[xenapi]\nurl = {url}\nusername = root\npassword_file = {self.folder}/password\n")
-            self.agents[host] = self._process(host, "corral-agent", "--config-file", str(self.folder / f"{host}.conf"))
+            if not self._together:
+                self.agents[host] = self._process(host, "corral-agent", "--config-file", f"{self.folder}/{host}.conf")
+        if self._together:
+            files = [f"{self.folder}/{host}.conf" for host in self.hosts]
+            words = [sys.executable, "-m", "tools.many_agents", f"{self.folder}/corral-agent.conf", *files]
+            self.agents["agents"] = Process("agents", words, self.folder, self._environment)
 
     def _start_simulator(self) -> None:
         with (self.folder / "simulator.log").open("w") as log:
@@ -161,8 +175,8 @@ class Deployment:
             match line.split():
                 case ["host", name, url, *_]:
                     self.hosts[name] = url
-                case ["login", _, self.password]:
-                    pass
+                case ["login", _, password]:
+                    self.password = password
                 case ["ready", *_]:
                     return
         raise Failed(f"corral-simulator did not start:\n{(self.folder / 'simulator.log').read_text()[-2000:]}")
