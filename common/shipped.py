@@ -41,8 +41,8 @@ def set_defaults(conf: Any, process: str | None) -> None:
     """
     for name, value in DEFAULTS.items():
         conf.set_default(name, value, group=GROUP)
-    conf.set_default("use_queue_manager", process is not None, group=GROUP)
     if process is not None:
+        conf.set_default("use_queue_manager", True, group=GROUP)
         conf.set_default("processname", process, group=GROUP)
     conf.register_opts(lockutils._opts, group="oslo_concurrency")
     if conf.oslo_concurrency.lock_path is None:
