@@ -7,7 +7,7 @@ gets on joining. Knows record contents; knows no calls and no time but the prese
 from typing import TYPE_CHECKING, Any
 
 from agent.simulator.database import Database, Row
-from agent.simulator.memory import HOST_OVERHEAD, MIB, overhead_bytes
+from agent.simulator.memory import DOM0_MEMORY, HOST_OVERHEAD, MIB, overhead_bytes
 from agent.simulator.node import Node
 from agent.simulator.spec import HostSpec, StorageSpec, VmSpec, WorldSpec
 from agent.simulator.table import NULL
@@ -19,7 +19,6 @@ CPU_FEATURES = "1fcbfbff-f7fa3223-2d93fbff-00000523-00000001-00000329-00000000-0
 CAPABILITIES = ["xen-3.0-x86_64", "hvm-3.0-x86_64"]
 LICENCE = {f"restrict_{feature}": "false" for feature in (
     "pooling", "pool_size", "xen_motion", "storage_xen_motion", "rpu", "vm_anti_affinity")}
-DOM0_MEMORY = 1024 * MIB
 MANAGEMENT = "eth0"
 GUEST_FEATURES = {"feature-suspend": "1", "feature-poweroff": "1", "feature-reboot": "1", "feature-vcpu-hotplug": "1"}
 

@@ -15,27 +15,44 @@ from agent.simulator.simulator import DEFAULT_PASSWORD, Simulator
 from agent.simulator.spec import default_spec, load_spec
 from agent.simulator.swarm import swarm
 
+DESCRIPTION = """\
+Simulated XenServer hosts that answer XenAPI as xapi 24.16 was seen to, each on a
+loopback address of its own. Needs no hypervisor, no root and no network.
+Prints where everything is, then `ready`; Ctrl-C or SIGTERM ends it."""
+EPILOG = """\
+examples:
+  corral-simulator                                     four hosts that wait to be joined
+  corral-simulator --world etc/worlds/home-lab.yaml    a world from a file
+  corral-simulator --speed 60 --state world.json       fast, and kept over restarts
+  corral-simulator --tls --control --swarm 7           certificates, and trouble
+
+World files, faults and what is simulated: doc/simulator.md"""
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's options."""
-    options = argparse.ArgumentParser(prog="corral-simulator", description=(
-        "Simulated XenServer hosts that answer XenAPI over HTTP, each on a loopback address of its own."))
-    options.add_argument("--hosts", type=int, default=4, help="how many hosts, each a pool of its own (default 4)")
-    options.add_argument("--vms", type=int, default=24, help="how many halted VMs in the first host's pool")
-    options.add_argument("--world", type=Path, help="a world file (YAML) instead of --hosts and --vms")
-    options.add_argument("--speed", type=float, default=1.0, help="simulated seconds per second (default 1)")
-    options.add_argument("--seed", type=int, default=0, help="for everything random (default 0)")
-    options.add_argument("--port", type=int, default=0, help="the common port; 0, the default, takes a free one")
-    options.add_argument("--state", type=Path, help="keep the world in this file and go on from it")
-    options.add_argument("--tls", nargs="?", const="", metavar="FOLDER", help=(
-        "HTTPS too, on the same port, with certificates of an authority of its own; they are kept in FOLDER, "
-        "which must exist, or else thrown away at the end"))
-    options.add_argument("--swarm", type=int, metavar="SEED", help=(
-        "faults drawn by this seed, over the first ten simulated minutes"))
-    options.add_argument("--control", nargs="?", type=int, const=0, metavar="PORT", help=(
-        "listen for faults and answer with the call log at http://127.0.0.1:PORT/simulator; without PORT a free one"))
-    options.add_argument("--calls", type=Path, metavar="FILE", help="write each call as a line of JSON")
-    options.add_argument("--password", default=DEFAULT_PASSWORD, help="root's password on all hosts")
+    options = argparse.ArgumentParser(prog="corral-simulator", formatter_class=argparse.RawDescriptionHelpFormatter,
+                                      description=DESCRIPTION, epilog=EPILOG)
+    world = options.add_argument_group("what is simulated")
+    world.add_argument("--hosts", type=int, default=4, metavar="N", help="hosts, each a pool of its own (default 4)")
+    world.add_argument("--vms", type=int, default=24, metavar="N", help="halted VMs in h1's pool (default 24)")
+    world.add_argument("--world", type=Path, metavar="FILE", help="a world file (YAML) instead of --hosts and --vms")
+    world.add_argument("--state", type=Path, metavar="FILE",
+                       help="keep the world in this file, and go on from it if it exists")
+    world.add_argument("--speed", type=float, default=1.0, metavar="X", help="simulated seconds per second (default 1)")
+    world.add_argument("--seed", type=int, default=0, metavar="S", help="for everything random (default 0)")
+    where = options.add_argument_group("how it is reached")
+    where.add_argument("--port", type=int, default=0, metavar="P", help="the hosts' common port (default: a free one)")
+    where.add_argument("--password", default=DEFAULT_PASSWORD, metavar="P",
+                       help="root's, on all hosts (default %(default)s)")
+    where.add_argument("--tls", nargs="?", const="", metavar="FOLDER", help=(
+        "HTTPS too, on the same port; certificates are kept in FOLDER, without one they go at the end"))
+    faults = options.add_argument_group("what goes wrong, and what was called")
+    faults.add_argument("--swarm", type=int, metavar="SEED",
+                        help="faults drawn by this seed, for ten simulated minutes")
+    faults.add_argument("--control", nargs="?", type=int, const=0, metavar="PORT", help=(
+        "take faults and show the call log at http://127.0.0.1:PORT/simulator (without PORT: a free one)"))
+    faults.add_argument("--calls", type=Path, metavar="FILE", help="write each call as a line of JSON")
     return options
 
 

@@ -7,6 +7,7 @@ from agent.simulator.database import Database
 
 MIB = 1024 * 1024
 HOST_OVERHEAD = 1024 * MIB
+DOM0_MEMORY = 1024 * MIB
 
 
 def overhead_bytes(static_max: int, vcpus: int, multiplier: float, domain_type: str) -> int:

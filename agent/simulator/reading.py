@@ -4,12 +4,39 @@ Knows dataclasses by their annotations; knows nothing of what they mean.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 from agent.simulator.failure import WorldError
 
+MOST_COPIES = 10000
 UNITS = {"": 1, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def repeated(place: str, entry: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the entry, or with `count: N` N of it with {n} in all texts replaced; each with its place."""
+    if not isinstance(entry, dict) or "count" not in entry:
+        yield place, entry
+        return
+    count = entry["count"]
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST_COPIES:
+        raise WorldError(f"{place}.count: a number from 1 to {MOST_COPIES} is expected, not {count!r}")
+    if "{n}" not in str(entry.get("name")):
+        raise WorldError(f"{place}.name: with `count` it must contain {{n}}, or all have the same name")
+    for number in range(1, count + 1):
+        yield f"{place} number {number}", {key: _numbered(value, number) for key, value in entry.items()
+                                           if key != "count"}
+
+
+def _numbered(value: Any, number: int) -> Any:
+    if isinstance(value, str):
+        return value.replace("{n}", str(number))
+    if isinstance(value, list):
+        return [_numbered(item, number) for item in value]
+    if isinstance(value, dict):
+        return {key: _numbered(item, number) for key, item in value.items()}
+    return value
 
 
 def entry_of(kind: type, place: str, entry: Any) -> Any:

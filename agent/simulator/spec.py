@@ -4,7 +4,6 @@ Knows YAML and sizes; builds nothing.
 """
 
 import random
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from typing import Any
 import yaml
 
 from agent.simulator.failure import WorldError
-from agent.simulator.fault_spec import FaultSpec, check_faults, faults_of
-from agent.simulator.reading import entry_of
+from agent.simulator.fault_spec import FaultSpec, faults_of
+from agent.simulator.reading import entry_of, repeated
+from agent.simulator.spec_checks import check_spec
 
 MIB, GIB = 1024**2, 1024**3
-BLOCKERS = ("pci", "vgpu", "vusb", "sriov", "no_tools", "nomigrate")
 
 
 @dataclass(frozen=True)
@@ -142,59 +141,14 @@ def parse_spec(data: Any) -> WorldSpec:
     if unknown:
         raise WorldError(f"unknown key {unknown[0]!r}; a world has {', '.join(kinds)}, faults")
     parts: dict[str, Any] = {}
+    places: dict[str, list[str]] = {}
     for key, kind in kinds.items():
         entries = data.get(key) or []
         if not isinstance(entries, list):
             raise WorldError(f"{key}: a list is expected")
-        parts[key] = tuple(entry_of(kind, f"{key}[{index}]", entry) for index, entry in enumerate(entries))
+        each = [one for index, entry in enumerate(entries) for one in repeated(f"{key}[{index}]", entry)]
+        parts[key] = tuple(entry_of(kind, place, entry) for place, entry in each)
+        places[key] = [place for place, _entry in each]
     spec = WorldSpec(**parts, faults=faults_of(data.get("faults") or []))
-    check_spec(spec)
+    check_spec(spec, places)
     return spec
-
-
-def check_spec(spec: WorldSpec) -> None:
-    """Raise WorldError for names that are doubled or point nowhere."""
-    if not spec.hosts:
-        raise WorldError("hosts: at least one host is needed")
-    hosts = _distinct("hosts", [host.name for host in spec.hosts])
-    _distinct("hosts address", [host.address for host in spec.hosts if host.address])
-    for index, host in enumerate(spec.hosts):
-        if host.address and not re.fullmatch(r"127(\.\d{1,3}){3}", host.address):
-            raise WorldError(f"hosts[{index}].address: {host.address} is not a loopback address (127.x.y.z)")
-    _distinct("pools hosts", [name for pool in spec.pools for name in pool.hosts])
-    places = [(f"pools[{i}].hosts", name) for i, pool in enumerate(spec.pools) for name in pool.hosts]
-    places += [(f"storage[{i}].pool", one.pool) for i, one in enumerate(spec.storage)]
-    places += [(f"storage[{i}].unreachable_from", name) for i, one in enumerate(spec.storage)
-               for name in one.unreachable_from]
-    places += [(f"networks[{i}].pool", one.pool) for i, one in enumerate(spec.networks)]
-    places += [(f"vms[{i}].host", one.host) for i, one in enumerate(spec.vms)]
-    for place, name in places:
-        if name not in hosts:
-            raise WorldError(f"{place}: there is no host {name!r}")
-    check_faults(spec.faults, hosts, {vm.name for vm in spec.vms})
-    master = {name: pool.hosts[0] for pool in spec.pools for name in pool.hosts}
-    for index, vm in enumerate(spec.vms):
-        pool = {name for name in hosts if master.get(name, name) == master.get(vm.host, vm.host)}
-        storage = {one.name for one in spec.storage if one.pool in pool} | {"local"}
-        networks = {one.name for one in spec.networks if one.pool in pool} | {"management"}
-        _check_vm(f"vms[{index}]", vm, storage, networks)
-
-
-def _check_vm(place: str, vm: VmSpec, storage: set[str], networks: set[str]) -> None:
-    checks = [("disks", set(vm.disks) - storage), ("networks", set(vm.networks) - networks),
-              ("blockers", set(vm.blockers) - set(BLOCKERS)), ("state", {vm.state} - {"halted", "running"}),
-              ("domain_type", {vm.domain_type} - {"hvm", "pv", "pv_in_pvh", "pvh"})]
-    for key, wrong in checks:
-        if wrong:
-            raise WorldError(f"{place}.{key}: {min(wrong)!r} is not known, or not in this pool")
-    if vm.memory_min > vm.memory:
-        raise WorldError(f"{place}.memory_min: more than memory")
-
-
-def _distinct(place: str, names: list[str]) -> set[str]:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise WorldError(f"{place}: {name!r} stands there twice")
-        seen.add(name)
-    return seen

@@ -101,6 +101,13 @@ def test_login_join_and_membership_through_the_xenapi_package(sim: Simulator) ->
     assert refusal.value.details == ["HOST_IS_SLAVE", address]
 
 
+def test_the_lines_in_the_documentation_work(sim: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "doc" / "simulator.md").read_text(encoding="utf-8")
+    code = text.split("```python\n")[1].split("```")[0]
+    exec(code.replace("http://127.20.0.1:41234", sim.hosts[0][1]), {})
+    assert capsys.readouterr().out == f"h1 {sim.hosts[0][1].split('/')[2].split(':')[0]} True\n"
+
+
 def test_a_wrong_password_and_a_bad_session_are_ordinary_failures(sim: Simulator) -> None:
     with pytest.raises(XenAPI.Failure) as refusal:
         session(sim, 0, "wrong")

@@ -74,6 +74,18 @@ def test_a_world_file_becomes_the_world_it_describes(tmp_path: Path) -> None:
     ("{hosts: [{name: a}], vms: [{name: v, host: a, disks: [nfs]}]}", r"vms\[0\].disks: 'nfs' is not known"),
     ("{hosts: [{name: a}], vms: [{name: v, host: a, state: paused}]}", r"vms\[0\].state: 'paused'"),
     ("{hosts: [{name: a}], vms: [{name: v, host: a, blockers: [mood]}]}", r"vms\[0\].blockers: 'mood'"),
+    ("{hosts: [{name: a, count: 0}]}", r"hosts\[0\].count: a number from 1"),
+    ("{hosts: [{name: a, count: 2}]}", r"hosts\[0\].name: with `count` it must contain \{n\}"),
+    ("{hosts: [{name: a, memory: 1 GiB}]}", r"hosts\[0\].memory: the hypervisor"),
+    ("{hosts: [{name: a, nics: [eth1]}]}", r"hosts\[0\].nics: eth0"),
+    ("{hosts: [{name: a, address: 127.0.0.300}]}", "127.0.0.300 is not a loopback"),
+    ("{hosts: [{name: a}], pools: [{hosts: []}]}", r"pools\[0\].hosts: a pool has at least one"),
+    ("{hosts: [{name: a, memory: 8 GiB}], vms: [{name: 'v{n}', count: 9, host: a, memory: 1 GiB, state: running}]}",
+     r"vms\[0\] number 6.memory: 'v6' needs 1036 MiB, and a has 953 MiB left"),
+    ("{hosts: [{name: a, cpus: 2}], vms: [{name: v, host: a, vcpus: 3, state: running}]}", r"vcpus: a has 2 only"),
+    ("{hosts: [{name: a}], vms: [{name: v, host: a, vcpus: 0}]}", r"vms\[0\].vcpus: more is needed"),
+    (("{hosts: [{name: a}], storage: [{name: s, pool: a, unreachable_from: [a]}],"
+      " vms: [{name: v, host: a, disks: [s], state: running}]}"), r"vms\[0\].disks: a does not reach 's'"),
     ("{hosts: [{name: a, ha: 3}]}", r"hosts\[0\].ha: true or false"),
     ("{hosts: [", "is not YAML"),
 ])
@@ -95,6 +107,7 @@ def test_the_world_in_the_documentation_is_one_and_its_table_of_keys_is_complete
     spec = parse_spec(yaml.safe_load(text.split("```yaml")[1].split("```")[0]))
     world, _clock = direct_world(spec)
     assert [node.is_master for node in world.nodes.values()] == [True, False, True]
+    assert {"job-1", "job-2"} <= {vm.name for vm in spec.vms}
     for kind, part in ((HostSpec, "hosts"), (PoolSpec, "pools"), (StorageSpec, "storage"), (NetworkSpec, "networks"),
                        (VmSpec, "vms")):
         row = next(line for line in text.splitlines() if line.startswith(f"| {part} |"))
@@ -106,8 +119,36 @@ def test_the_faults_in_the_documentation_are_faults_and_their_table_of_keys_is_c
     world, faults = (yaml.safe_load(block.split("```")[0]) for block in text.split("```yaml")[1:3])
     assert len(parse_spec(world | faults).faults) == len(faults["faults"])
     for key, kind in KINDS.items():
-        row = next(line for line in text.splitlines() if line.startswith(f"| {key} |"))
+        row = [line for line in text.splitlines() if line.startswith(f"| {key} |")][-1]
         assert [one.name for one in fields(kind) if not re.search(rf"\b{one.name}\b", row)] == []
+
+
+WORLDS = sorted((Path(__file__).parents[2] / "etc" / "worlds").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", WORLDS, ids=lambda path: path.stem)
+def test_a_ready_world_is_one_pool_at_rest(path: Path) -> None:
+    world, clock = direct_world(load_spec(path))
+    client = DirectClient(world, clock, "127.1.0.1").login()
+    assert {record["live"] for record in client("host_metrics.get_all_records").values()} == {True}
+    assert client("SR.get_shared", client("pool.get_default_SR", client("pool.get_all")[0])) is True
+    assert all(client("host.compute_free_memory", host) > GIB for host in client("host.get_all"))
+
+
+@pytest.mark.parametrize("name, fixed", [
+    ("four-hosts", {}), ("home-lab", {"nuc1": {"VM_HAS_PCI_ATTACHED"}, "nuc2": {"VM_REQUIRES_SR", "VM_LACKS_FEATURE"}}),
+    ("sixteen-tight", {
+        "h10": {"VM_HAS_PCI_ATTACHED"}, "h11": {"VM_HAS_VGPU"}, "h12": {"VM_REQUIRES_SR"}, "h13": {"OPERATION_BLOCKED"},
+        "h14": {"VM_LACKS_FEATURE"}, "h15": {"VM_IS_IMMOBILE"},
+        "h16": {"HOST_NOT_ENOUGH_FREE_MEMORY"}})])
+def test_the_hosts_of_a_ready_world_can_be_emptied_except_where_it_says_so(name: str,
+                                                                           fixed: dict[str, set[str]]) -> None:
+    world, clock = direct_world(load_spec(next(path for path in WORLDS if path.stem == name)))
+    client = DirectClient(world, clock, "127.1.0.1").login()
+    reasons = {client("host.get_name_label", host): {
+        why[0] for why in client("host.get_vms_which_prevent_evacuation", host).values()}
+        for host in client("host.get_all")}
+    assert {host: why for host, why in reasons.items() if why} == fixed
 
 
 def test_a_missing_world_file_is_one_sentence(tmp_path: Path) -> None:
