@@ -6,6 +6,7 @@ handler, so that an event set by the handler alone would be seen at the hub's ne
 """
 
 import argparse
+import faulthandler
 import logging
 import os
 import signal
@@ -124,6 +125,8 @@ class Daemon:
         if self.debug:
             self.conf.set_override("debug", True)
         logs.log_by(self.conf, self.prog)
+        # systemd's watchdog ends a process by SIGABRT; where its threads stood is the only trace.
+        faulthandler.enable()
         self._notifier = Notifier.from_environment(os.environ, self.clock)
         self.pulse: Pulse = _Told(self._notifier)
         self._ending: errors.Error | None = None
