@@ -9,6 +9,7 @@ from common import concurrency  # noqa: F401  it has to come before all that ask
 from agent.build import build
 from agent.settings import changed_secrets, settings_from
 from common import parts, rpc, service
+from common.standing import standing
 
 LOG = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ def _run(daemon: service.Daemon, host: str | None) -> int:
         daemon.end()
         return None
 
-    status = daemon.run(agent, parts.Repeated("superseded", watch), reload=reload)
+    look = standing(daemon.conf, [f"{rpc.TOPIC_AGENT}.{settings.host}"], broker_password)
+    status = daemon.run(agent, parts.Repeated("superseded", watch), look, reload=reload)
     if agent.superseded:
         print(f"{PROG}: a newer agent of host {settings.host} has taken over", file=sys.stderr)  # noqa: T201
         return SUPERSEDED

@@ -120,6 +120,9 @@ API = (
     cfg.PortOpt("bind_port", default=8774, help="Port on which the API listens; 0 takes a free one."),
     cfg.URIOpt("public_url", schemes=["http", "https"],
                help="Address in the links of version documents; by default the client's own."),
+    cfg.FloatOpt("answer_timeout_s", default=60.0, min=1.0, max=3600.0,
+                 help="Seconds to wait for a conductor's answer. Then a request that may be repeated is asked once "
+                      "more, of any conductor; after that the client is told to try again."),
     cfg.BoolOpt("force_noauth", default=False,
                 help="Listen off loopback without authentication: whoever reaches the API commands."),
 )

@@ -7,6 +7,7 @@ import sys
 from common import concurrency  # it has to come before all that asks which kind of threads there is
 # isort: on
 from common import config, parts, rpc, service
+from common.standing import standing
 from conductor.build import Service, settings_from
 from conductor.conditions import keys_from, require_schema
 from conductor.db.session import Database
@@ -41,7 +42,8 @@ def _run(daemon: service.Daemon) -> int:
         running.engine.settings = settings_from(conf)
 
     schema = parts.Gate(lambda: require_schema(database), daemon.pulse, daemon.end)
-    return daemon.run(schema, running, reload=reload)
+    topics = [each for topic in (rpc.TOPIC_CONDUCTOR, rpc.TOPIC_AGENTS) for each in (topic, f"{topic}.{name}")]
+    return daemon.run(schema, running, standing(conf, topics, secrets["broker.password_file"]), reload=reload)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from common import concurrency  # noqa: F401  it has to come before all that ask
 # isort: on
 from common import config, messages, parts, rpc, service
 from common.conductor_api import ConductorAPI
+from common.standing import standing
 from conductor.api.app import make_app
 from conductor.api.serve import Service, refuse_exposure
 
@@ -36,12 +37,13 @@ def main(argv: list[str] | None = None) -> int:
 def _run(daemon: service.Daemon) -> int:
     conf = daemon.conf
     refuse_exposure(conf.api.bind_host, conf.api.force_noauth)
-    transport = rpc.transport(None, conf, PROG, config.secret(conf, "broker", "password_file"))
-    app = make_app(ConductorAPI(transport), public_url=conf.api.public_url)
+    password = config.secret(conf, "broker", "password_file")
+    transport = rpc.transport(None, conf, PROG, password)
+    app = make_app(ConductorAPI(transport, conf.api.answer_timeout_s), public_url=conf.api.public_url)
     client = rpc.Client(transport, rpc.TOPIC_CONDUCTOR, messages.CONDUCTOR_VERSION, _ANSWER_S)
     # "There is no such operation" is an answer, and the cheapest one.
     trips = parts.round_trips(lambda: client.call({}, "operation_show", id="sign of life"), daemon.pulse)
-    return daemon.run(_Announced(app, conf.api.bind_host, conf.api.bind_port), trips)
+    return daemon.run(_Announced(app, conf.api.bind_host, conf.api.bind_port), trips, standing(conf, (), password))
 
 
 if __name__ == "__main__":
