@@ -69,7 +69,8 @@ def _enrol(tx: Transaction, said: Sync) -> Host:
                 enrolled_at=tx.now, wanted="serving", quarantined=False, epoch=said.highest_epoch, role=said.role,
                 incarnation=said.incarnation, sequence=said.sequence, heard=1, last_sync_at=tx.now)
     tx.session.add(host)
-    _register(tx, said, "")
+    # The name may have been another machine's, or was forgotten: what was said before that has no effect any more.
+    _register(tx, said, hosts.newest_incarnation(tx.session, said.host) or "")
     tx.session.flush()
     LOG.info("Host %s is enrolled", host.name, extra={"host": host.name, "uuid": host.uuid})
     return host
@@ -200,13 +201,12 @@ def _take_report(tx: Transaction, pool: Pool, report: PoolReport) -> None:
 def _see_again(tx: Transaction, pool: Pool, began: float) -> None:
     """Take in that the pool was seen as it is stored, by a reading that began at ``began``."""
     before = pool.report_at or 0.0
-    if began <= before:
-        return
-    pool.report_at = began
+    # The same reading told again, a little longer on its way, is not an older one.
+    began = pool.report_at = max(began, before)
     listed = _listed(pool)
     members = [host for host in hosts.in_pool(tx.session, pool.uuid) if host.uuid in listed]
     if any(host.observed_at != before for host in members):
-        # An order has read something else of a host since then: the report says again what it said.
+        # An order has read more of a host since then, or a host has come: the report says again what it said.
         _note_hosts(tx, pool, [HostReport.from_wire(wire) for wire in (pool.report or {})["hosts"]], began)
         return
     for host in members:

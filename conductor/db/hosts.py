@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, func, select, update
 from sqlalchemy.orm import Session
 
 from common import errors
@@ -52,6 +52,11 @@ def host_of_incarnation(session: Session, incarnation: str) -> str | None:
     """Return the host whose agent was ever seen under that name of a process, None when nobody's was."""
     found = session.get(Incarnation, incarnation)
     return found.host if found is not None else None
+
+
+def newest_incarnation(session: Session, host: str) -> str | None:
+    """Return the latest name of a process that an agent of ``host`` was ever seen under, None when none was."""
+    return session.scalar(select(func.max(Incarnation.id)).where(Incarnation.host == host))
 
 
 def take_in(session: Session, host: Host, incarnation: str, number: int, *, in_order: bool = False) -> None:

@@ -3,7 +3,9 @@
 It promises what ``common/messages.py`` says of agents, on scripted hypervisors.
 """
 
+import hashlib
 import itertools
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,7 @@ class Agent:
         self.running: dict[tuple[str, int], Running] = {}
         self.heard: list[tuple[str, int]] = []
         self.observes, self.synced_at, self.superseded = False, 0.0, False
+        self.known: str | None = None       # digest of the report that the conductors have
         self.next_sync_at = 0.0
 
     @property
@@ -60,7 +63,7 @@ class Agent:
         role = "standalone" if len(pool.records) == 1 else "master" if pool.master == self.host.uuid else "slave"
         return {"host": self.name, "incarnation": self.incarnation, "sequence": next(_NUMBERS), "role": role,
                 "url": f"http://{self.host.address}", "host_uuid": self.host.uuid, "address": self.host.address,
-                "pool": pool.uuid, "running": [
+                "version": "1.1", "pool": pool.uuid, "running": [
                     {"task": task, "attempt": attempt, "progress": 0.5} for task, attempt in self.running],
                 "report": self.world.pool.pool_report(pool) if self.observes else None,
                 **({} if self.host.answers else {"role": "unreachable", "report": None,
@@ -68,8 +71,13 @@ class Agent:
 
     def sync(self, **changes: Any) -> dict[str, Any]:
         """Bring a heartbeat and do as the answer says.  Raises what the conductor answers."""
-        answer: dict[str, Any] = self.world.tell("sync", sync=self.message(**changes))
-        self.superseded = answer["superseded"]
+        said = self.message(**changes)
+        if said["report"] is not None and "report" not in changes:
+            said["report_digest"] = hashlib.sha256(json.dumps(said["report"]).encode()).hexdigest()
+            if said["report_digest"] == self.known:
+                said["report"] = None
+        answer: dict[str, Any] = self.world.tell("sync", sync=said)
+        self.superseded, self.known = answer["superseded"], answer["report_digest"]
         self.observes = answer["observe"]
         for task in answer["dropped"]:
             self.running = {key: one for key, one in self.running.items() if key[0] != task}

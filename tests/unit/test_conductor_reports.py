@@ -61,6 +61,35 @@ def test_only_the_observer_is_believed_and_only_about_its_own_pool(world: World)
     assert world.host("h3").enabled is False
 
 
+def test_a_pool_that_is_seen_again_as_it_was_stays_observed_without_its_report(world: World) -> None:
+    before = world.host("h3").observed_at
+    told = len(world.told)
+    world.pass_time(60)
+    syncs = [said["sync"] for method, said in world.told[told:] if method == "sync" and said["sync"]["host"] == "h1"]
+    assert len(syncs) > 3
+    assert not [sync for sync in syncs if sync["report"] is not None]
+    assert (world.host("h3").observed_at or 0.0) > (before or 0.0) + 45
+    assert world.finish(world.begin("maintenance_start", host="h1"))["state"] == "succeeded", world.story()
+
+
+def test_a_report_that_says_again_what_it_said_outweighs_what_an_order_read_before_it(world: World) -> None:
+    operation = world.begin("host_disable", host="h2")
+    agent = world.agents["h2"]
+    agent.sync()
+    agent.claim(*agent.heard.pop())
+    run = next(iter(agent.running.values()))
+    agent.report(run, True, agent._host_disable(run))
+    assert (world.state(operation), world.host("h2").enabled) == ("succeeded", False)
+    # Somebody enables it before the observer has looked: its report is the one that is known.
+    world.pool.hosts["h2"].enabled, world.pool.hosts["h2"].mark = True, None
+    world.clock.advance(1)
+    world.agents["h1"].sync()
+    assert world.told[-1][1]["sync"]["report"] is None
+    assert world.host("h2").enabled is True
+    (again,) = drifts(world)
+    assert "somebody enabled it" in again["reason"]
+
+
 def test_another_agent_observes_when_the_observer_is_silent_or_in_trouble(world: World) -> None:
     assert [world.agents[name].observes for name in ("h1", "h2", "h3")] == [True, False, False]
     world.agents["h1"].is_up = False
