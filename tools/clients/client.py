@@ -51,7 +51,7 @@ class Client:
         folder = environments.built(program.environment)
         self._name = program.name
         # Nothing of ours goes in: no settings of the surroundings, no proxies.
-        self._environ = {"PATH": os.defpath, "HOME": "/nonexistent", "LANG": "C.UTF-8", "COLUMNS": "200", **environ}
+        self._environ = {"PATH": os.defpath, "HOME": str(folder), "LANG": "C.UTF-8", "COLUMNS": "200", **environ}
         self._process = subprocess.Popen(
             [str(folder / "bin" / "python"), forked.__file__, program.main], text=True, cwd="/",
             env={**self._environ, "PYTHONPATH": str(Path(forked.__file__).parent)} if program is OPENSTACKSDK

@@ -79,8 +79,9 @@ class Access:
         found = self.ask("GET", f"services?type={kind}")["services"]
         made = found or [self.ask("POST", "services", {"service": {"type": kind, "name": kind}})["service"]]
         self.ask("POST", "regions", {"region": {"id": region}}, expected=(201, 409))
-        self.ask("POST", "endpoints", {"endpoint": {"service_id": made[0]["id"], "interface": "public",
-                                                    "region_id": region, "url": url}})
+        for interface in ("public", "internal", "admin"):
+            self.ask("POST", "endpoints", {"endpoint": {"service_id": made[0]["id"], "interface": interface,
+                                                        "region_id": region, "url": url}})
 
     def revoke(self, token: str) -> None:
         """Make a token invalid."""
