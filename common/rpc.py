@@ -280,7 +280,7 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
             super().consume(timeout=_RETRY_S if timeout is None else min(timeout, _RETRY_S))
         except oslo_messaging.MessageDeliveryFailure:
             # The library would try again at once, and fill the log.
-            self._hurry.wait(_RETRY_S)
+            threading.Event().wait(_RETRY_S)
             raise
 
     def _heartbeat_thread_job(self) -> None:

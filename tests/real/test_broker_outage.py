@@ -65,6 +65,12 @@ class Door:
         """Let everything through."""
         self._passing.set()
 
+    def lose(self) -> None:
+        """Let nothing through any more on the connections that there are, without a word; new ones are taken."""
+        self._passing.clear()
+        self._passing = threading.Event()
+        self._passing.set()
+
     def _welcome(self, entrance: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
@@ -76,12 +82,12 @@ class Door:
                     continue
                 self._open += [outer, inner]
                 for source, target in ((outer, inner), (inner, outer)):
-                    threading.Thread(target=self._pump, args=(source, target), daemon=True).start()
+                    threading.Thread(target=self._pump, args=(source, target, self._passing), daemon=True).start()
 
-    def _pump(self, source: socket.socket, target: socket.socket) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket, passing: threading.Event) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                self._passing.wait()
+                passing.wait()
                 target.sendall(data)
         for one in (source, target):
             with contextlib.suppress(OSError):
@@ -98,12 +104,12 @@ class Desk:
         self.beside = Door(self._port)
         self._ends: list[Callable[[], None]] = []
 
-    def transport(self, door: Door | None = None) -> Any:
+    def transport(self, door: Door | None = None, query: str = "") -> Any:
         """Return a transport through a door."""
         conf = cfg.ConfigOpts()
         conf([], project="corral", default_config_files=[])
         url = self._url.replace(f":{self._port}/", f":{(door or self.door).port}/")
-        made = rpc.transport(url, conf)
+        made = rpc.transport(url + query, conf)
         self._ends.insert(0, made.cleanup)
         return made
 
@@ -221,6 +227,19 @@ def test_a_silent_broker_is_given_up_in_seconds_and_heard_again_when_it_speaks(d
     unavailable(lambda: newcomer.call({}, "echo"), 2 * rpc.PATIENCE_S)
     desk.door.thaw()
     assert client.call({}, "echo") == newcomer.call({}, "echo") == 1
+
+
+def test_a_listener_whose_connection_was_lost_without_a_word_notices_by_heartbeat(desk: Desk) -> None:
+    transport = desk.transport(query="?heartbeat_timeout_threshold=2")
+    server = rpc.Server(transport, "test", "s1", "1.0", {"echo": lambda context: 1})
+    server.start()
+    try:
+        assert server.listening(LONG_S)
+        desk.door.lose()
+        client = desk.client(desk.beside, timeout_s=12.0)
+        assert client.call({}, "echo") == 1
+    finally:
+        server.stop()
 
 
 def test_many_calls_at_once_to_a_silent_broker_all_end_and_leave_no_threads(desk: Desk) -> None:
