@@ -4,9 +4,9 @@ Knows values only: no methods, no sessions.
 """
 
 import xmlrpc.client
+from collections.abc import Callable, Iterable
 from typing import Any
 from xml.parsers.expat import ExpatError
-from xml.sax.saxutils import escape
 
 from agent.simulator.table import Moment
 
@@ -24,39 +24,33 @@ class BadRequest(ValueError):
 
 def encode_value(value: Any) -> str:
     """Return one `<value>` element."""
-    parts: list[str] = []
-    _encode(value, parts)
-    return "".join(parts)
+    encoder = ENCODERS.get(type(value))
+    return encoder(value) if encoder else _array(value)
 
 
-def _encode(value: Any, parts: list[str]) -> None:
-    if isinstance(value, Moment):
-        parts.append(f"<value><dateTime.iso8601>{value}</dateTime.iso8601></value>")
-    elif isinstance(value, str):
-        text = escape(value, {'"': "&quot;"}) if not value.isalnum() else value
-        parts.append(f"<value>{text}</value>")
-    elif isinstance(value, bool):
-        parts.append("<value><boolean>1</boolean></value>" if value else "<value><boolean>0</boolean></value>")
-    elif isinstance(value, RealInt):
-        parts.append(f"<value><i4>{value}</i4></value>")
-    elif isinstance(value, int):
-        parts.append(f"<value>{value}</value>")
-    elif isinstance(value, float):
-        parts.append(f"<value><double>{value:.15g}</double></value>")
-    elif value is None:
-        parts.append("<value></value>")
-    elif isinstance(value, dict):
-        parts.append("<value><struct>")
-        for key, item in value.items():
-            parts.append(f"<member><name>{key}</name>")  # xapi does not escape here; neither do we
-            _encode(item, parts)
-            parts.append("</member>")
-        parts.append("</struct></value>")
-    else:
-        parts.append("<value><array><data>")
-        for item in value:
-            _encode(item, parts)
-        parts.append("</data></array></value>")
+def _text(value: str) -> str:
+    escaped = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    return f"<value>{escaped}</value>"
+
+
+def _struct(value: dict[str, Any]) -> str:
+    # xapi does not escape names; neither do we
+    members = [f"<member><name>{key}</name>{encode_value(item)}</member>" for key, item in value.items()]
+    return f"<value><struct>{''.join(members)}</struct></value>"
+
+
+def _array(value: Iterable[Any]) -> str:
+    return f"<value><array><data>{''.join(map(encode_value, value))}</data></array></value>"
+
+
+ENCODERS: dict[type, Callable[[Any], str]] = {
+    str: _text, dict: _struct, list: _array,
+    Moment: lambda value: f"<value><dateTime.iso8601>{value}</dateTime.iso8601></value>",
+    bool: lambda value: "<value><boolean>1</boolean></value>" if value else "<value><boolean>0</boolean></value>",
+    RealInt: lambda value: f"<value><i4>{int(value)}</i4></value>",
+    int: lambda value: f"<value>{value}</value>",
+    float: lambda value: f"<value><double>{value:.15g}</double></value>",
+    type(None): lambda _value: "<value></value>"}
 
 
 def encode_success(value: Any) -> bytes:
