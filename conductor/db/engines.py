@@ -136,13 +136,16 @@ def _postgresql(url: sqlalchemy.URL, patience: Patience) -> sqlalchemy.Engine:
 def _mysql(url: sqlalchemy.URL, patience: Patience) -> sqlalchemy.Engine:
     # What old configurations ask for, "utf8", has no characters of four bytes.
     url = url.difference_update_query(["charset"]).update_query_dict({"charset": "utf8mb4"})
-    engine = _served(url, patience, {"connect_timeout": patience.connect_s, "read_timeout": patience.answer_s,
+    engine = _served(url, patience, {"connect_timeout": patience.connect_s, "read_timeout": patience.connect_s,
                                      "write_timeout": patience.answer_s})
     wanted = _mysql_variables(patience)
     names = ", ".join(f"'{name}'" for name in (*wanted, "max_allowed_packet"))
 
     @event.listens_for(engine, "connect")
     def connect(connection: Any, record: Any) -> None:
+        if "read_timeout" not in url.query:
+            # PyMySQL waits for a server's first words as long as for all others, and they come at once or never.
+            connection._read_timeout = patience.answer_s
         cursor = connection.cursor()
         cursor.execute(f"SHOW SESSION VARIABLES WHERE Variable_name IN ({names})")
         found = dict(cursor.fetchall())
