@@ -120,7 +120,8 @@ def remove_host(tx: Transaction, aggregate_id: int, name: str, options: dict[str
     host = hosts.get(tx.session, name)
     place = next((p for p in aggregates.memberships_of(tx.session, name) if p.aggregate_id == aggregate.id), None)
     if place is None:
-        raise errors.NotFound(f"Host {name} is not in aggregate {aggregate.id}", code="host_not_in_aggregate")
+        raise errors.NotFound(f"Cannot remove host {name} in aggregate {aggregate.id}: it is not there",
+                              code="host_not_in_aggregate")
     if place.pool_backed_host is None:
         zones.may_leave(tx, aggregate, host)
         tx.session.delete(place)
