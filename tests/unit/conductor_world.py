@@ -70,13 +70,18 @@ def empty_database() -> Path:
 class World:
     """Hosts h1..hN with their agents, one conductor, and the messages between them."""
 
-    def __init__(self, folder: Path, hosts: int = 3, settings: Settings | None = None, **options: Any) -> None:
+    def __init__(self, folder: Path, hosts: int = 3, settings: Settings | None = None, url: str | None = None,
+                 **options: Any) -> None:
+        """Begin with a new SQLite file in ``folder``, or with the empty database at ``url``."""
         self.settings = settings or Settings(**options)
         self.clock = SetClock()
         self.pool = Hypervisors(self.clock, [f"h{number}" for number in range(1, hosts + 1)])
         self.path = folder / "corral.sqlite"
-        shutil.copyfile(empty_database(), self.path)
-        self.database = CrashingDatabase(f"sqlite:///{self.path}")
+        if url is None:
+            shutil.copyfile(empty_database(), self.path)
+        self.database = CrashingDatabase(url or f"sqlite:///{self.path}")
+        if url is not None:
+            self.database.upgrade()
         self.rings: list[tuple[str, str, int]] = []
         self.lost_rings: list[tuple[str, str, int]] = []
         self.loses_rings = False
@@ -87,7 +92,7 @@ class World:
         self.start_conductor()
 
     def copy(self, folder: Path) -> "World":
-        """Return a world that is in the same state and goes its own way from here."""
+        """Return a world that is in the same state and goes its own way from here; on SQLite only."""
         twin = World(folder, len(self.pool.hosts), self.settings)
         twin.database.close()
         twin.clock.advance(self.clock.now() - twin.clock.now())
