@@ -219,7 +219,7 @@ def _read(conf: Any, prog: str, argv: list[str] | None, kind: str) -> None:
              default_config_dirs=[])
     except cfg.ConfigFileParseError as exc:
         # Its own words show the line, which may hold a password.
-        where = re.search(r"at (\S+:\d+), ([^:]+):", str(exc))
+        where = re.search(r"at (\S+:\d+), (.+?): ['\"]", str(exc))
         raise errors.Invalid(f"{where[1]}: {where[2]}" if where else f"{exc.config_file} can't be read",
                              code="bad_configuration") from None
     except cfg.ConfigFilesPermissionDeniedError as exc:
@@ -274,11 +274,18 @@ def _unusable(conf: Any, kind: str) -> Iterator[str]:
                 value_of(conf, group, option.dest)
             except (cfg.Error, ValueError) as exc:
                 usable = False
-                reason = (": a $ in it is written $$" if isinstance(exc, cfg.NoSuchOptError)
-                          else "" if option.secret else f": {str(exc).rpartition('is not valid: ')[2]}")
-                yield f"[{group}] {option.dest} has no usable value{reason}"
+                yield f"[{group}] {option.dest} has no usable value{_reason(option, exc)}"
     if usable and kind == "conductor" and conf.agents.down_after_s <= conf.agents.sync_interval_s:
         yield "[agents] down_after_s has to be longer than sync_interval_s"
+
+
+def _reason(option: Any, exc: Exception) -> str:
+    """Return why a value can't be used, as the end of a sentence; nothing about a secret one."""
+    if isinstance(exc, cfg.NoSuchOptError):
+        return ": a $ in it is written $$"
+    if isinstance(option, cfg.URIOpt):
+        return ": a whole address is wanted, like https://192.0.2.10"
+    return "" if option.secret else f": {str(exc).rpartition('is not valid: ')[2]}"
 
 
 def value_of(conf: Any, group: str, option: str) -> Any:

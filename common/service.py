@@ -187,6 +187,8 @@ class Daemon:
             self.conf.mutate_config_files()
             self._reread()
             LOG.info("The configuration was read again")
+            # Secret ones are starred.
+            self.conf.log_opt_values(LOG, logging.DEBUG)
         except errors.Error as exc:
             LOG.error("The configuration can't be used and stays as it was: %s", exc.message)
         except cfg.Error as exc:

@@ -69,7 +69,7 @@ def test_intervals_that_contradict_each_other_are_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize("text", ["no section", "[conductor]\nthis is geheim no assignment\n", "[broken\n"])
 def test_a_file_that_is_no_configuration_is_named_with_its_line_and_without_its_words(
         text: str, tmp_path: Path) -> None:
-    with pytest.raises(errors.Invalid, match=r"file\.conf:\d: ") as caught:
+    with pytest.raises(errors.Invalid, match=r"file\.conf:\d: \w.+[\w)]$") as caught:
         loaded("conductor", *written(tmp_path, text))
     assert "geheim" not in caught.value.message
 
