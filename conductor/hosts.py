@@ -178,8 +178,8 @@ def _see(tx: Transaction, pool: Pool, said: Sync) -> str | None:
         _take_report(tx, pool, PoolReport.from_wire(said.report))
         # An observer before 1.1 gives none; its next report is a whole one as well.
         pool.report_digest = said.report_digest[:64] if said.report_digest else None
-    elif said.report_digest is None or said.report_digest != pool.report_digest:
-        # Another observer's, or from before this database's backup.
+    elif said.report_digest is None or said.report_digest != pool.report_digest or pool.master is None:
+        # Another observer's, or from before this database's backup, or what it said was given up since.
         return None
     else:
         _see_again(tx, pool, tx.now - max(said.report_age_s, 0.0))

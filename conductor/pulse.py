@@ -17,6 +17,8 @@ LOG = logging.getLogger(__name__)
 
 #: seconds between two round trips, unless agents speak more often
 LONGEST_PAUSE_S = 10.0
+#: the same while there is no answer: at the start others listen a moment later, and after an outage time counts
+BROKEN_PAUSE_S = 1.0
 #: seconds that the own answer may take; a process that does not hear itself is deaf
 ANSWER_S = 10.0
 
@@ -56,10 +58,10 @@ class RoundTrips:
         else:
             if self._is_broken:
                 self._is_broken = False
-                LOG.info("Broker and database are there again; agents are given time to be heard")
+                LOG.info("Broker and database answer; agents are given time to be heard")
                 self._engine.heard_again()
             self._pulse.heard()
-        return min(self._engine.settings.sync_interval_s, LONGEST_PAUSE_S)
+        return min(self._engine.settings.sync_interval_s, BROKEN_PAUSE_S if self._is_broken else LONGEST_PAUSE_S)
 
     def _break(self) -> None:
         self._is_broken = True
