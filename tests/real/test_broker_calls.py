@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from oslo_config import cfg
 
+from common import broker as checks
 from common import errors, rpc
 from common.agent_api import AgentAPI
 from tools.servers import rabbitmq
@@ -190,3 +191,21 @@ def test_a_refusal_of_the_broker_is_told_in_its_own_words_and_tried_again(
         if server is not None:
             server.stop()
         broker.drop_user(user)
+
+
+def test_one_of_two_hosts_that_is_away_is_passed_over(desk: Desk) -> None:
+    there = desk.url.removeprefix("rabbit://").partition("/")[0]
+    url = desk.url.replace(there, f"{there},{there.partition('@')[0]}@127.0.0.1:1")
+    server = rpc.Server(desk.transport(url), "test", "s1", "1.0", {"echo": lambda context: 1})
+    server.start()
+    try:
+        assert server.listening(LONG_S)
+        # which of them is tried first is left to chance
+        for _ in range(4):
+            assert rpc.Client(desk.transport(url), "test", "1.0", LONG_S).call({}, "echo") == 1
+    finally:
+        server.stop()
+    conf = cfg.ConfigOpts()
+    conf([], project="corral", default_config_files=[])
+    codes = [one.code for one in checks.check(conf, url, ["test"])]
+    assert codes in ([], ["broker_unavailable"])
