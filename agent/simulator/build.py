@@ -11,6 +11,7 @@ from agent.simulator.memory import DOM0_MEMORY, HOST_OVERHEAD, MIB, overhead_byt
 from agent.simulator.node import Node
 from agent.simulator.spec import HostSpec, StorageSpec, VmSpec, WorldSpec
 from agent.simulator.table import NULL
+from agent.simulator.traits import kept, traits_of
 
 if TYPE_CHECKING:
     from agent.simulator.world import World
@@ -56,7 +57,7 @@ def build(world: "World", spec: WorldSpec, addresses: list[str], password: str) 
 def new_node(world: "World", host: HostSpec, address: str, password: str) -> Node:
     """Return a machine as it comes from the installer."""
     facts = {"nics": list(host.nics), "ha": host.ha, "bonds": host.bonds, "vlans": host.vlans,
-             "shared_sr": host.shared_sr}
+             "shared_sr": host.shared_sr, "traits": kept(host.traits)}
     return Node(host.name, address, world.new_uuid(), host.memory, host.cpus, host.cpu_vendor, host.version,
                 host.platform_version, float(host.link), host.local_storage, password, password,
                 started_at=world.now, booted_at=world.now - 60, tls_verification=host.tls_verification,
@@ -69,9 +70,9 @@ def install(world: "World", node: Node, pool_name: str = "") -> None:
     db = world.pools[node.pool]
     pool = db.add("pool", {
         "name_label": pool_name, "other_config": {"memory-ratio-hvm": "0.25", "memory-ratio-pv": "0.25"},
-        "restrictions": LICENCE, "ha_cluster_stack": "xhad", "ha_enabled": bool(node.facts.get("ha")),
+        "restrictions": licence(node), "ha_cluster_stack": "xhad", "ha_enabled": bool(node.facts.get("ha")),
         "tls_verification_enabled": node.tls_verification})
-    for kind in ("nfs", "ext", "iso"):
+    for kind in traits_of(node).storage_drivers:
         db.add("SM", {"name_label": kind.upper(), "type": kind, "vendor": "simulated", "version": "1.0"})
     host = add_host(world, node)
     db.set("pool", pool, master=host)
@@ -101,12 +102,18 @@ def cpu_info(node: Node) -> dict[str, str]:
 
 def software_version(node: Node) -> dict[str, str]:
     """Return host.software_version of a machine."""
-    major = ".".join(node.version.split(".")[:2])
+    major, traits = ".".join(node.version.split(".")[:2]), traits_of(node)
     return {"product_version": "8.2.50", "product_version_text": "8.2.50", "product_version_text_short": "8.2",
-            "platform_name": "XCP", "platform_version": node.platform_version, "product_brand": "XenServer",
-            "build_number": "sim", "git_id": "0", "hostname": "localhost", "xapi": major, "xapi_build": node.version,
-            "xen": "4.17.3", "xencenter_min": "2.21", "xencenter_max": "2.21", "network_backend": "bridge",
-            "db_schema": "5.776"}
+            "platform_name": "XCP", "platform_version": node.platform_version, "product_brand": traits.product_brand,
+            "build_number": "sim", "git_id": traits.git_id, "hostname": "localhost", "xapi": major,
+            "xapi_build": node.version,
+            "xen": "4.17.3", "xencenter_min": "2.21", "xencenter_max": "2.21",
+            "network_backend": traits.network_backend, "db_schema": traits.db_schema}
+
+
+def licence(node: Node) -> dict[str, str]:
+    """Return what the licence of a machine restricts."""
+    return LICENCE | {f"restrict_{feature}": "true" for feature in traits_of(node).restricted}
 
 
 def start_times(node: Node) -> dict[str, str]:
@@ -116,17 +123,20 @@ def start_times(node: Node) -> dict[str, str]:
 
 def add_host(world: "World", node: Node) -> str:
     """Add a machine's own records to its pool's database, live and enabled; return its host record."""
-    db = world.pools[node.pool]
+    db, traits = world.pools[node.pool], traits_of(node)
+    major, minor = traits.api_version.split(".")
     metrics = db.add("host_metrics", {"memory_total": node.memory_bytes, "live": True,
                                       "last_updated": world.moment()})
     host = db.add("host", {
         "uuid": node.uuid, "name_label": node.name, "name_description": "Default install", "hostname": node.name,
         "address": node.address, "metrics": metrics, "enabled": True, "memory_overhead": HOST_OVERHEAD,
-        "API_version_major": 2, "API_version_minor": 21, "API_version_vendor": "XenSource",
-        "software_version": software_version(node), "cpu_info": cpu_info(node), "edition": "free/libre",
-        "editions": ["free/libre"], "capabilities": CAPABILITIES,
+        "API_version_major": int(major), "API_version_minor": int(minor), "API_version_vendor": "XenSource",
+        "software_version": software_version(node), "cpu_info": cpu_info(node), "edition": traits.edition,
+        "editions": [traits.edition], "external_auth_type": traits.external_auth.split(" ")[0],
+        "external_auth_service_name": traits.external_auth.partition(" ")[2],
+        "pending_guidances": list(traits.pending_guidances), "capabilities": CAPABILITIES,
         "virtual_hardware_platform_versions": [0, 1, 2], "chipset_info": {"iommu": "true"}, "ssl_legacy": False,
-        "license_params": LICENCE, "other_config": start_times(node),
+        "license_params": licence(node), "other_config": start_times(node),
         "tls_verification_enabled": node.tls_verification})
     add_processors(db, node, host)
     db.set("host", host, control_domain=_add_control_domain(world, db, node, host))

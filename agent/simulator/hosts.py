@@ -36,6 +36,8 @@ def enable(call: "Call", host: str) -> None:
     node = _assert_reachable(call, host)
     if node.facts.get("starting"):
         raise Failure("HOST_STILL_BOOTING")
+    if call.db.get("host", host, "pending_guidances"):
+        raise Failure("HOST_PENDING_MANDATORY_GUIDANCE_NOT_EMPTY", host)
     if node.facts.get("until_reboot"):
         raise Failure("HOST_DISABLED_UNTIL_REBOOT", host)
     node.auto_enable = True

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from agent.simulator import build, timing, workers
 from agent.simulator.call import LATER
 from agent.simulator.failure import Failure
+from agent.simulator.join_checks import assert_may_join
 from agent.simulator.memory import HOST_OVERHEAD
 from agent.simulator.node import Node
 from agent.simulator.table import NULL
+from agent.simulator.traits import traits_of
 
 if TYPE_CHECKING:
     from agent.simulator.call import Call
@@ -74,6 +76,8 @@ def reach(world: "World", target: str, user: str, password: str) -> Node:
     master = next((node for node in world.nodes.values() if target in (node.address, node.name)), None)
     if master is None or master.cut or master.power in ("down", "off"):
         raise Failure("JOINING_HOST_CONNECTION_FAILED")
+    if traits_of(master).refuses_http:
+        raise Failure("JOINING_HOST_SERVICE_FAILED")
     if master.power == "booting":
         raise Failure("HOST_STILL_BOOTING")
     if master.master:
@@ -81,38 +85,6 @@ def reach(world: "World", target: str, user: str, password: str) -> Node:
     if (user, password) != ("root", master.password):
         raise Failure("SESSION_AUTHENTICATION_FAILED", user, "Authentication failure")
     return master
-
-
-def assert_may_join(world: "World", node: Node, master: Node, *, forced: bool) -> None:
-    """Raise the first reason why this machine may not join that pool."""
-    mine, theirs = world.pools[node.pool], world.pools[master.pool]
-    checks = (
-        (node.joining, "OPERATION_NOT_ALLOWED", ("Host is already part of a pool",)),
-        (bool(node.facts.get("ha")), "HA_IS_ENABLED", ()),
-        (any(theirs.get("pool", pool, "ha_enabled") for pool in theirs.refs("pool")), "HA_IS_ENABLED", ()),
-        (master is node, "OPERATION_NOT_ALLOWED", ("Host cannot become slave of itself",)),
-        (theirs.by_uuid("host", node.uuid) is not None, "OPERATION_NOT_ALLOWED",
-         ("Host is already part of a pool",)),
-        (len(mine.refs("host")) > 1, "JOINING_HOST_CANNOT_BE_MASTER_OF_OTHER_HOSTS", ()),
-        (any(_is_running(mine, vm) for vm in mine.refs("VM")), "JOINING_HOST_CANNOT_HAVE_RUNNING_VMS", ()),
-        (any(mine.get("VM", vm, "current_operations") for vm in mine.refs("VM")),
-         "JOINING_HOST_CANNOT_HAVE_VMS_WITH_CURRENT_OPERATIONS", ()),
-        (node.platform_version != master.platform_version, "HOSTS_NOT_COMPATIBLE", ()),
-        (not forced and node.version != master.version, "HOSTS_NOT_HOMOGENEOUS", ("Software version differs",)),
-        (not forced and node.cpu_vendor != master.cpu_vendor, "HOSTS_NOT_HOMOGENEOUS", ("CPUs differ",)),
-        (any(mine.get("SR", one, "shared") for one in mine.refs("SR")),
-         "JOINING_HOST_CANNOT_CONTAIN_SHARED_SRS", ()),
-        (bool(mine.rows["Bond"]), "POOL_JOINING_HOST_HAS_BONDS", ()),
-        (bool(mine.rows["VLAN"]), "POOL_JOINING_HOST_HAS_NON_MANAGEMENT_VLANS", ()),
-        (node.tls_verification != master.tls_verification, "POOL_JOINING_HOST_TLS_VERIFICATION_MISMATCH", ()),
-    )
-    for wrong, code, params in checks:
-        if wrong:
-            raise Failure(code, *params)
-
-
-def _is_running(db: Any, vm: str) -> bool:
-    return not db.get("VM", vm, "is_control_domain") and db.get("VM", vm, "power_state") in ("Running", "Paused")
 
 
 def _still_there(world: "World", address: str, pool: int, master: str, task: str) -> bool:

@@ -7,6 +7,7 @@ from agent.simulator.call import LATER
 from agent.simulator.derived import host_is_live
 from agent.simulator.failure import Failure
 from agent.simulator.table import NULL
+from agent.simulator.traits import reinstalled
 
 if TYPE_CHECKING:
     from agent.simulator.call import Call
@@ -67,6 +68,7 @@ def eject_back(world: "World", address: str) -> None:
     node.local_sr_uuid, node.pif_uuid = world.new_uuid(), world.new_uuid()
     for key in ("starting", "until_reboot", "ha", "bonds", "vlans", "shared_sr"):
         node.facts.pop(key, None)
+    reinstalled(node.facts)
     build.install(world, node)
 
 

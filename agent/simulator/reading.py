@@ -1,6 +1,6 @@
 """Read what people write into files and requests: mappings, names, sizes; errors name the place.
 
-Knows dataclasses by their annotations; knows nothing of what they mean.
+Knows dataclasses by their annotations (one of them stands inside others: Traits), and nothing of what they mean.
 """
 
 import re
@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from agent.simulator.failure import WorldError
+from agent.simulator.traits import Traits
 
 MOST_COPIES = 10000
 UNITS = {"": 1, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4, "KB": 10**3, "MB": 10**6, "GB": 10**9}
@@ -63,6 +64,8 @@ def value_of(place: str, kind: str, value: Any) -> Any:
         if not isinstance(value, list):
             raise WorldError(f"{place}: a list is expected")
         return value
+    if "Traits" in kind:
+        return entry_of(Traits, place, value)
     if "tuple" in kind:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise WorldError(f"{place}: a list of names is expected")

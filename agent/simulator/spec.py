@@ -14,6 +14,7 @@ from agent.simulator.failure import WorldError
 from agent.simulator.fault_spec import FaultSpec, faults_of
 from agent.simulator.reading import entry_of, repeated
 from agent.simulator.spec_checks import check_spec
+from agent.simulator.traits import Traits
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser reads a large world ten times as fast
 MIB, GIB = 1024**2, 1024**3
@@ -40,6 +41,7 @@ class HostSpec:
     bonds: bool = False
     vlans: bool = False
     shared_sr: bool = False
+    traits: Traits = field(default_factory=Traits)
 
 
 @dataclass(frozen=True)

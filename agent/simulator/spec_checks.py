@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agent.simulator.failure import WorldError
 from agent.simulator.fault_spec import check_faults
 from agent.simulator.memory import DOM0_MEMORY, HOST_OVERHEAD, MIB, overhead_bytes
+from agent.simulator.traits import GUIDANCES
 
 if TYPE_CHECKING:
     from agent.simulator.spec import HostSpec, VmSpec, WorldSpec
@@ -42,6 +43,15 @@ def _check_host(place: str, host: "HostSpec") -> None:
         raise WorldError(f"{place}.nics: eth0 must be among them; it is management")
     if host.memory <= HOST_OVERHEAD + DOM0_MEMORY + 64 * MIB:
         raise WorldError(f"{place}.memory: the hypervisor and its control domain alone need more")
+    if not re.fullmatch(r"\d+\.\d+", host.traits.api_version):
+        raise WorldError(f"{place}.traits.api_version: two numbers like 2.21 are expected")
+    for name, known in (("pending_guidances", GUIDANCES), ("restricted", ("pooling", "pool_size")),
+                        ("network_purposes", ("nbd", "insecure_nbd"))):
+        for word in getattr(host.traits, name):
+            if word not in known:
+                raise WorldError(f"{place}.traits.{name}: {word!r} is not known; known are {', '.join(known)}")
+    if host.traits.cluster_network not in ("", "two_addresses", "vlan"):
+        raise WorldError(f"{place}.traits.cluster_network: two_addresses or vlan is expected")
     if host.cpus < 1 or host.link < 1:
         raise WorldError(f"{place}.{'cpus' if host.cpus < 1 else 'link'}: at least 1 is expected")
 
