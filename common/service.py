@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,7 +70,8 @@ class Stop:
 
     def set(self) -> None:
         """End the wait; for any thread."""
-        self._writer.send(b"\0")
+        with suppress(BlockingIOError):     # full of news already
+            self._writer.send(b"\0")
 
     def wait(self) -> int:
         """Wait; return the exit status."""
@@ -103,7 +105,8 @@ class _Told:
     def waiting(self, why: str) -> None:
         """Take note of what is away."""
         self._is_waiting = True
-        LOG.warning("Waiting: %s", why)
+        # A library's words may have several lines.
+        LOG.warning("Waiting: %s", " ".join(why.split()))
         self._notifier.waiting(why)
 
 
