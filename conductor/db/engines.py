@@ -17,7 +17,7 @@ from sqlalchemy import event
 from common import errors
 
 #: execution option of connections on which nothing is to be written
-READS_ONLY = "reads_only"
+_READS_ONLY = "reads_only"
 
 _POOL: dict[str, Any] = {"poolclass": sqlalchemy.pool.QueuePool, "pool_size": 16, "max_overflow": 16}
 #: what a message may take in a MySQL packet besides its largest values
@@ -63,6 +63,14 @@ def create(url: str, patience: Patience) -> sqlalchemy.Engine:
     return engine
 
 
+def for_reading(engine: sqlalchemy.Engine) -> sqlalchemy.Engine:
+    """Return an engine with the same pool on whose connections one sees one moment, and writes nothing."""
+    if engine.dialect.name == "postgresql":
+        # Said by the driver's BEGIN, without a statement of its own.
+        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    return engine.execution_options(**{_READS_ONLY: True})
+
+
 def _told_apart(context: sqlalchemy.ExceptionContext) -> Any:
     """Return oslo.db's error for a driver's; ours stay as they are."""
     return None if isinstance(context.original_exception, errors.Error) else exc_filters.handler(context)
@@ -85,7 +93,7 @@ def _sqlite(url: sqlalchemy.URL, _: Patience) -> sqlalchemy.Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
-        reads_only = connection.get_execution_options().get(READS_ONLY)
+        reads_only = connection.get_execution_options().get(_READS_ONLY)
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
     return engine
@@ -96,17 +104,10 @@ def _served(url: sqlalchemy.URL, patience: Patience, arguments: Mapping[str, Any
 
     ``arguments`` are the driver's, as far as the URL does not say otherwise.
     """
-    engine = sqlalchemy.create_engine(
+    return sqlalchemy.create_engine(
         url, **_POOL, pool_timeout=patience.pool_s, pool_pre_ping=True, pool_recycle=3600,
         isolation_level="READ COMMITTED",
         connect_args={name: value for name, value in arguments.items() if name not in url.query})
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:
-        if connection.get_execution_options().get(READS_ONLY):
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-
-    return engine
 
 
 def _postgresql(url: sqlalchemy.URL, patience: Patience) -> sqlalchemy.Engine:
@@ -152,6 +153,11 @@ def _mysql(url: sqlalchemy.URL, patience: Patience) -> sqlalchemy.Engine:
         record.info["packet_bytes"] = int(found.pop("max_allowed_packet"))
         cursor.execute("SET SESSION " + ", ".join(f"{name} = {wanted[name]}" for name in wanted if name in found))
         cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        if connection.get_execution_options().get(_READS_ONLY):
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
     @event.listens_for(engine, "before_cursor_execute")
     def fits(connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:

@@ -47,6 +47,7 @@ class Database:
         self.url = url
         self.patience = patience or engines.Patience()
         self.engine = self._engine(self.patience)
+        self._reading = engines.for_reading(self.engine)
 
     def _engine(self, patience: engines.Patience) -> sqlalchemy.Engine:
         try:
@@ -100,8 +101,7 @@ class Database:
 
         Raises Unavailable.
         """
-        engine = self.engine.execution_options(**{engines.READS_ONLY: True})
-        with failures.translated(), Session(engine, expire_on_commit=False) as session:
+        with failures.translated(), Session(self._reading, expire_on_commit=False) as session:
             return work(session)
 
     def close(self) -> None:
