@@ -13,7 +13,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from conductor_agent import Agent
@@ -32,6 +32,8 @@ from conductor.operations.sweeper import Sweeper
 T = TypeVar("T")
 
 _KEYS = itertools.count(1)
+#: gone when the tests have ended
+_FOLDER = TemporaryDirectory(prefix="corral-test-")
 
 
 class Crashed(BaseException):
@@ -59,7 +61,7 @@ class CrashingDatabase(Database):
 @lru_cache(maxsize=1)
 def empty_database() -> Path:
     """Return a file with the schema and nothing in it."""
-    path = Path(mkdtemp(prefix="corral-test-")) / "empty.sqlite"
+    path = Path(_FOLDER.name) / "empty.sqlite"
     database = Database(f"sqlite:///{path}")
     database.upgrade()
     # The last connection's end writes everything into the one file.
