@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from oslo_config import cfg, types
 
 from common import errors, shipped
+from common.api_options import API
 
 LOG = logging.getLogger(__name__)
 
@@ -115,18 +116,6 @@ AGGREGATES = (
                      "otherwise."),
 )
 
-API = (
-    cfg.HostAddressOpt("bind_host", default="127.0.0.1", help="Address on which the API listens."),
-    cfg.PortOpt("bind_port", default=8774, help="Port on which the API listens; 0 takes a free one."),
-    cfg.URIOpt("public_url", schemes=["http", "https"],
-               help="Address in the links of version documents; by default the client's own."),
-    cfg.FloatOpt("answer_timeout_s", default=60.0, min=1.0, max=3600.0,
-                 help="Seconds to wait for a conductor's answer. Then a request that may be repeated is asked once "
-                      "more, of any conductor; after that the client is told to try again."),
-    cfg.BoolOpt("force_noauth", default=False,
-                help="Listen off loopback without authentication: whoever reaches the API commands."),
-)
-
 AGENT = (
     cfg.StrOpt("host", help="Name under which the host is enrolled; --host on the command line goes before it."),
     cfg.StrOpt("key_file",
@@ -165,6 +154,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 
 #: the libraries whose options every kind reads
 _LIBRARIES = ("oslo.log", "oslo.messaging", "oslo.concurrency")
+#: and those that one kind reads
+_LIBRARIES_OF = {"api": ("keystonemiddleware.auth_token", "oslo.policy")}
 #: options that oslo.messaging reads and does not list
 _UNLISTED = {"oslo_messaging_metrics": "oslo_messaging._metrics.client",
              "oslo_messaging_tracing": "oslo_messaging._tracing.client"}
@@ -204,7 +195,7 @@ def check(prog: str, argv: list[str] | None, kind: str) -> None:
     """Raise Invalid unless the files that ``argv`` names can be used as they stand now; changes nothing."""
     scratch = cfg.ConfigOpts()
     register(scratch, kind)
-    for group, options in library_options():
+    for group, options in library_options(kind):
         scratch.register_opts(options, group=None if group == "DEFAULT" else group)
     _read(scratch, prog, argv, kind)
     found = [*_unknown(scratch, kind), *_unusable(scratch, kind)]
@@ -250,7 +241,7 @@ def _unknown(conf: Any, kind: str) -> Iterator[str]:
 
 def _all_options(kind: str) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {group: list(GROUPS[group]) for group in KINDS[kind]}
-    for group, options in library_options():
+    for group, options in library_options(kind):
         found.setdefault(group, []).extend(options)
     return found
 
@@ -352,19 +343,27 @@ def database_url(conf: Any) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}"))
 
 
-def library_options() -> list[tuple[str, list[Any]]]:
+def library_options(kind: str) -> list[tuple[str, list[Any]]]:
     """Return copies of the libraries' options by group."""
     found = []
     for entry in importlib.metadata.entry_points(group="oslo.config.opts"):
-        if entry.name in _LIBRARIES:
+        if entry.name in (*_LIBRARIES, *_LIBRARIES_OF.get(kind, ())):
             found += [(group or "DEFAULT", list(options)) for group, options in entry.load()()]
+    if kind == "api":
+        # how the API proves to Keystone who it is; the middleware learns it from auth_type and lists none
+        found.append(("keystone_authtoken",
+                      importlib.import_module("keystoneauth1.loading").get_auth_plugin_conf_options("password")))
     found += [(group, list(getattr(importlib.import_module(module), group))) for group, module in _UNLISTED.items()]
-    return [(group, copy.deepcopy(options)) for group, options in sorted(found, key=lambda one: one[0])
-            if group not in _NOT_OURS]
+    copies = [(group, copy.deepcopy(options)) for group, options in sorted(found, key=lambda one: one[0])
+              if group not in _NOT_OURS]
+    for option in (option for _, options in copies for option in options):
+        # needed by whoever uses it, who says so; not by every process of the kind
+        option.required = False
+    return copies
 
 
 def _sample(kind: str) -> list[tuple[str, list[Any]]]:
-    libraries = library_options()
+    libraries = library_options(kind)
     for option in (option for _, options in libraries for option in options if option.dest in _SHOWN):
         option.sample_default = _SHOWN[option.dest]
     return [*((group, list(GROUPS[group])) for group in KINDS[kind]), *libraries]

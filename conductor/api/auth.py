@@ -1,4 +1,4 @@
-"""Who asks: the strategies by which the API learns it, and the options for them.
+"""Who asks: the strategies by which the API learns it.
 
 It knows no route and no rule; what somebody may do is ``conductor/api/policy.py``.
 Passwords and tokens are neither kept nor logged.
@@ -19,29 +19,9 @@ import bcrypt
 from oslo_config import cfg
 
 from common import errors
+from common.api_options import ROLES
 
 Environ = dict[str, Any]
-
-#: by group; [keystone_authtoken] and [oslo_policy] are keystonemiddleware's and oslo.policy's
-OPTIONS: dict[str, tuple[Any, ...]] = {"api": (
-    cfg.StrOpt("auth_strategy", default="noauth", choices=[
-        ("keystone", "tokens of the Keystone that [keystone_authtoken] describes"),
-        ("http_basic", "names and passwords of htpasswd_file"),
-        ("noauth", "none: whoever reaches the API is an administrator, so it listens on loopback only")],
-        help="How the API learns who asks."),
-    cfg.StrOpt("htpasswd_file", help="File with a name and a bcrypt hash per line, as made by htpasswd -B. A change "
-                                     "counts from the next request on."),
-    cfg.DictOpt("htpasswd_roles", default={}, sample_default={"alice": "admin", "bob": "reader"},
-                help="The role of each user in htpasswd_file."),
-    cfg.StrOpt("htpasswd_default_role", default="admin", choices=["admin", "manager", "reader", "service", "none"],
-               help="The role of users in htpasswd_file that htpasswd_roles does not name; none: they may do nothing."),
-    cfg.ListOpt("operator_projects", default=["admin"],
-                help="Projects whose managers and readers may use the API, by id, or by name in the domain default. "
-                     "Those of other projects may not, as every tenant has some; a token for the system always does."),
-    cfg.StrOpt("authtoken_password_file",
-               help="File with the password for [keystone_authtoken], which then needs none itself. A name without a "
-                    "slash is a systemd credential (LoadCredential=)."),
-)}
 
 #: the database's column
 _LONGEST_USER = 255
@@ -248,7 +228,7 @@ def strategy(conf: Any, password: str | None = None) -> Strategy:
         return Keystone(conf, password, conf.api.operator_projects)
     if not conf.api.htpasswd_file:
         raise errors.Invalid("http_basic needs a file: [api] htpasswd_file", code="bad_configuration")
-    unknown = set(conf.api.htpasswd_roles.values()) - {"admin", "manager", "reader", "service", "none"}
+    unknown = set(conf.api.htpasswd_roles.values()) - set(ROLES)
     if unknown:
         raise errors.Invalid(f"[api] htpasswd_roles: there is no role {', '.join(sorted(unknown))}",
                              code="bad_configuration")

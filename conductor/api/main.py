@@ -8,7 +8,9 @@ from common import concurrency  # noqa: F401  it has to come before all that ask
 from common import config, messages, parts, rpc, service
 from common.conductor_api import ConductorAPI
 from common.standing import standing
+from conductor.api import auth
 from conductor.api.app import make_app
+from conductor.api.policy import Policy
 from conductor.api.serve import Service, refuse_exposure
 
 PROG = "corral-api"
@@ -36,10 +38,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(daemon: service.Daemon) -> int:
     conf = daemon.conf
-    refuse_exposure(conf.api.bind_host, conf.api.force_noauth)
+    strategy = auth.strategy(conf, config.secret(conf, "api", "authtoken_password_file"))
+    if isinstance(strategy, auth.NoAuth):
+        refuse_exposure(conf.api.bind_host, conf.api.force_noauth)
     password = config.secret(conf, "broker", "password_file")
     transport = rpc.transport(None, conf, PROG, password)
-    app = make_app(ConductorAPI(transport, conf.api.answer_timeout_s), public_url=conf.api.public_url)
+    app = make_app(ConductorAPI(transport, conf.api.answer_timeout_s), public_url=conf.api.public_url,
+                   auth=strategy, rules=Policy(conf))
     client = rpc.Client(transport, rpc.TOPIC_CONDUCTOR, messages.CONDUCTOR_VERSION, _ANSWER_S)
     # "There is no such operation" is an answer, and the cheapest one.
     trips = parts.round_trips(lambda: client.call({}, "operation_show", id="sign of life"), daemon.pulse)
