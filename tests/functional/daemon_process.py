@@ -17,7 +17,7 @@ from typing import Any, Self
 
 BIN = Path(sys.executable).parent
 #: seconds that anything here may take; the machine may be busy
-PATIENCE_S = 40.0
+PATIENCE_S = 90.0
 #: a port on which nobody listens, and a password that must not be seen anywhere
 AWAY = "127.0.0.1:1"
 CANARY = "geheim-4711"
