@@ -1,6 +1,6 @@
 """The control listener: what a checker or a test may read and do from outside, as JSON over HTTP.
 
-    GET    /simulator                    time, speed and machines
+    GET    /simulator                    time, speed, machines, and domains that no record shows
     GET    /simulator/calls?after=N      calls with a greater number, oldest first
     GET    /simulator/faults             rules at work and incidents to come
     POST   /simulator/faults             put in faults: a list as in a world file; answers their numbers
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from agent.simulator import incidents
+from agent.simulator import crashes, incidents
 from agent.simulator.failure import WorldError
 from agent.simulator.fault_spec import check_faults, faults_of
 from agent.simulator.server import Request, Response
@@ -53,9 +53,11 @@ class Control:
 
     def _state(self) -> dict[str, Any]:
         world = self._world
-        return {"now": world.now, "speed": self._speed, "last_call": world.calls.last, "hosts": [
-            {"name": node.name, "address": node.address, "uuid": node.uuid, "power": node.power, "cut": node.cut,
-             "master": node.master or node.address, "link": node.link_bytes_per_s} for node in world.nodes.values()]}
+        machines = [{"name": node.name, "address": node.address, "uuid": node.uuid, "power": node.power,
+                     "cut": node.cut, "master": node.master or node.address, "link": node.link_bytes_per_s}
+                    for node in world.nodes.values()]
+        return {"now": world.now, "speed": self._speed, "last_call": world.calls.last, "hosts": machines,
+                "strays": crashes.strays(world)}
 
     def _calls(self, query: dict[str, list[str]]) -> Response:
         after = query.get("after", ["0"])[0]

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, migrations, timing, workers
+from agent.simulator import build, crashes, migrations, timing, workers
 from agent.simulator.derived import host_is_live
 from agent.simulator.failure import Failure
 from agent.simulator.memory import HOST_OVERHEAD, free_memory
@@ -171,7 +171,7 @@ def gone(world: "World", address: str) -> None:
     node = world.nodes[address]
     if node.pool not in world.pools:
         return
-    was_answering = node.power == "up"
+    was_answering = node.power in ("up", "booting")
     node.go_down()
     if not was_answering:
         return
@@ -210,10 +210,32 @@ def back(world: "World", address: str, started_after: float, enabled_after: floa
     node = world.nodes[address]
     if node.pool not in world.pools or node.power == "off":
         return  # it was ejected meanwhile and comes back in its own way, or lost its power
-    node.power = "up"
     node.facts["starting"] = True
+    master = world.nodes.get(node.master)
+    if master and not master.reachable:  # emergency mode: it tries again and again
+        node.power = "booting"
+        delay = timing.HELLO_RETRY if master.power == "down" else timing.EMERGENCY_RETRY
+        world.later(delay, "host.back", address=address, started_after=started_after,
+                    enabled_after=enabled_after)
+        return
+    node.power = "up"
     world.later(started_after, "host.started", address=address)
     world.later(enabled_after, "host.enabled", address=address)
+    if master and enabled_after > timing.BOOTING_BEFORE_ENABLED:
+        world.later(enabled_after - timing.BOOTING_BEFORE_ENABLED, "host.booting", address=address)
+
+
+def booting(world: "World", address: str) -> None:
+    """For a moment in its start a member says that it is still booting (seen)."""
+    if world.nodes[address].power == "up":
+        world.nodes[address].power = "booting"
+        world.later(timing.BOOTING_LASTS, "host.steady", address=address)
+
+
+def steady(world: "World", address: str) -> None:
+    """The moment is over."""
+    if world.nodes[address].power == "booting":
+        world.nodes[address].power = "up"
 
 
 def started(world: "World", address: str) -> None:
@@ -253,7 +275,7 @@ def enabled(world: "World", address: str) -> None:
 def powered_down(world: "World", address: str, operation: str, again: bool) -> None:
     """The machine goes down with everything on it; after a reboot it comes back."""
     node = world.nodes[address]
-    if node.power != "up" or node.pool not in world.pools:
+    if node.power in ("down", "off") or node.pool not in world.pools:
         return  # something else was faster
     db, host = world.pools[node.pool], world.host_of(node)
     end_work(world, node)
@@ -273,7 +295,8 @@ def powered_down(world: "World", address: str, operation: str, again: bool) -> N
 
 
 def end_work(world: "World", node: Node) -> None:
-    """Fail what a machine's hypervisor was doing."""
+    """Fail what a machine's hypervisor was doing; the domains that nobody sees end too."""
+    crashes.machine_stopped(world, node.address)
     host = world.host_of(node)
     for job in [one for one in world.jobs.values() if one["kind"] == "power" and one["node"] == node.address]:
         workers.end(world, job)
@@ -334,4 +357,5 @@ CALLS = {
     "host.get_server_certificate": get_server_certificate, "PBD.plug": plug, "PBD.unplug": unplug,
 }
 STEPS = {"host.gone": gone, "host.back": back, "host.started": started, "host.enabled": enabled, "host.lost": lost,
-         "host.dead": dead, "host.heard": heard, "host.powered_down": powered_down, "host.booted": booted}
+         "host.dead": dead, "host.heard": heard, "host.booting": booting, "host.steady": steady,
+         "host.powered_down": powered_down, "host.booted": booted}

@@ -7,7 +7,7 @@ An incident is a dictionary on the agenda (fault_spec.Incident), so it is saved 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import faults, hosts, migrations, timing
+from agent.simulator import crashes, faults, hosts, migrations, timing
 from agent.simulator.failure import Dropped, Failure
 from agent.simulator.fault_spec import CallFault, FaultSpec, Incident
 
@@ -81,13 +81,20 @@ def _power_on(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
 
 
 def _kill(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
-    """End xapi without a word; it is started again at once."""
-    if node.power != "up":
+    """End xapi without a word; it is started again at once, and the daemons finish what they do."""
+    if node.power != "up" or node.pool not in world.pools:
         return
     gone, back, started, enabled = timing.RESTART_MASTER if node.is_master else timing.RESTART_MEMBER
     hosts.gone(world, node.address)
     world.later(back - gone, "host.back", address=node.address, started_after=started - back,
                 enabled_after=enabled - back)
+
+
+def _crash(world: "World", node: "Node", incident: dict[str, Any]) -> None:
+    """End xapi by SIGKILL: as kill, but migrations under way come to a sudden end."""
+    if node.power == "up" and node.pool in world.pools:
+        crashes.interrupt(world, node)
+        _kill(world, node, incident)
 
 
 def _cut(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
@@ -158,6 +165,6 @@ def _resolved(db: "Database", value: Any, kind: str) -> Any:
     raise Failure("HANDLE_INVALID", cls, str(name))
 
 
-DEEDS = {"power_off": _power_off, "power_on": _power_on, "kill": _kill, "cut": _cut, "mend": _mend, "link": _link,
-         "enable": _enable}
+DEEDS = {"power_off": _power_off, "power_on": _power_on, "kill": _kill, "crash": _crash, "cut": _cut, "mend": _mend,
+         "link": _link, "enable": _enable}
 STEPS = {"incident": happen}

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, hosts, migrations, timing, workers
+from agent.simulator import build, crashes, hosts, migrations, timing, workers
 from agent.simulator.call import LATER
 from agent.simulator.derived import host_is_live
 from agent.simulator.failure import Failure
@@ -56,6 +56,7 @@ def ejected(world: "World", address: str, pool: int, task: str) -> None:
 def eject_gone(world: "World", address: str) -> None:
     """The ejected machine restarts."""
     node = world.nodes[address]
+    crashes.machine_stopped(world, address)
     node.go_down()
     node.pool = 0
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from agent.simulator import migrations
 from agent.simulator.failure import Dropped, Failure
 from agent.simulator.table import NULL
-from agent.simulator.timing import FAILED_LOGIN
+from agent.simulator.timing import FAILED_LOGIN, SESSION_IDLE, SESSION_NOTED, SESSIONS_KEPT
 
 if TYPE_CHECKING:
     from agent.simulator.call import Call
@@ -39,10 +39,30 @@ def login_with_password(call: "Call", uname: str, pwd: str, _version: str, origi
     if uname != "root" or pwd != call.node.password:
         world.later(FAILED_LOGIN, "tick")
         return LateRefusal(call.node.address, call.node.incarnation, world.now + FAILED_LOGIN, uname)
+    collect(call, originator)
     return call.db.add("session", {
         "this_host": world.host_of(call.node), "this_user": NULL, "last_active": world.moment(), "pool": False,
         "is_local_superuser": True, "validation_time": world.moment(), "auth_user_name": "root",
         "originator": originator})
+
+
+def collect(call: "Call", originator: str) -> None:
+    """End sessions that were idle for a day, and the oldest of an originator that has too many."""
+    db = call.db
+    last = {ref: str(db.get("session", ref, "last_active")) for ref in db.refs("session")}
+    oldest = call.world.moment(call.world.now - SESSION_IDLE)
+    gone = {ref for ref, at in last.items() if at < oldest}
+    own = [ref for ref in last if db.get("session", ref, "originator") == originator and ref not in gone]
+    gone |= set(sorted(own, key=lambda ref: last[ref])[:max(0, len(own) + 1 - SESSIONS_KEPT)])
+    for ref in gone:
+        db.delete("session", ref)
+
+
+def used(call: "Call") -> None:
+    """Note that a session is in use; xapi writes it down every ten minutes at most."""
+    last = call.db.get("session", call.session, "last_active")
+    if last < call.world.moment(call.world.now - SESSION_NOTED):
+        call.db.set("session", call.session, last_active=call.world.moment())
 
 
 def logout(call: "Call") -> None:

@@ -20,7 +20,8 @@ def save_world(world: World) -> dict[str, Any]:
         "nodes": [node.save() for node in world.nodes.values()],
         "pools": {str(number): db.save() for number, db in world.pools.items()},
         "jobs": world.jobs, "held": world.held, "agenda": world.agenda, "sequence": world.sequence,
-        "faults": [rule.save() for rule in world.faults], "fault_number": world.fault_number}
+        "faults": [rule.save() for rule in world.faults], "fault_number": world.fault_number,
+        "strays": world.strays}
 
 
 def load_world(state: dict[str, Any], clock: Clock) -> World:
@@ -40,5 +41,6 @@ def load_world(state: dict[str, Any], clock: Clock) -> World:
     world.agenda = [(due, sequence, kind, args) for due, sequence, kind, args in state["agenda"]]
     world.sequence = int(state["sequence"])
     world.faults = [Rule(**rule) for rule in state.get("faults", ())]
+    world.strays = [list(stray) for stray in state.get("strays", ())]
     world.fault_number = int(state.get("fault_number", 0))
     return world

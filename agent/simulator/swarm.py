@@ -47,7 +47,7 @@ def _power(spec: WorldSpec, rng: random.Random, seconds: float) -> Iterator[Faul
 
 def _toolstacks(spec: WorldSpec, rng: random.Random, seconds: float) -> Iterator[FaultSpec]:
     for _ in range(rng.randint(1, 5)):
-        yield Incident(round(rng.uniform(0, seconds), 1), rng.choice(("kill", "kill", "enable")),
+        yield Incident(round(rng.uniform(0, seconds), 1), rng.choice(("kill", "crash", "enable")),
                        rng.choice(spec.hosts).name)
 
 

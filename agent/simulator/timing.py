@@ -4,6 +4,9 @@ Sources stand beside each value ("seen": observed on a real xapi with an emulate
 """
 
 FAILED_LOGIN = 2.3  # seen; newer versions sleep 5 s
+SESSION_IDLE = 24 * 3600.0  # a session that is not used for so long ends ...
+SESSIONS_KEPT = 500  # ... or when its originator has more
+SESSION_NOTED = 600.0  # how often last_active is written
 TASK_CANCEL = 0.05  # seen: from cancel to status cancelled
 TASK_KEPT = 65 * 60.0  # completed tasks are collected after that ...
 TASKS_KEPT = 200  # ... or as soon as there are more than this
@@ -41,6 +44,10 @@ RESTART_MEMBER = (2.0, 3.2, 11.2, 11.4)
 RESTART_MASTER = (3.9, 5.3, 5.3, 13.4)
 
 DECLARED_DEAD = 600.0  # host_assumed_dead_interval
+BOOTING_BEFORE_ENABLED = 0.6  # when a restarted member answers HOST_STILL_BOOTING for a moment (seen) ...
+BOOTING_LASTS = 0.2  # ... and how long
+HELLO_RETRY = 5.0  # a member whose master does not answer yet
+EMERGENCY_RETRY = 60.0  # a member whose master is away starts again after 60-180 s
 HEARTBEAT = 30.0  # of members to their master
 
 REBOOT_GONE = 12.0  # 10 s timer and the way down (seen)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, generic, timing, workers
+from agent.simulator import build, crashes, generic, timing, workers
 from agent.simulator.arguments import row_of
 from agent.simulator.call import LATER
 from agent.simulator.failure import Failure
@@ -139,6 +139,7 @@ def _to_host(call: "Call", vm: str, host: str, operation: str, host_operation: s
     if operation in blocked:
         raise Failure("OPERATION_BLOCKED", vm, blocked[operation])
     assert_can_boot(call.world, call.db, vm, host)
+    crashes.assert_no_stray(call.world, call.db, vm, host)
     workers.begin(call, "power", call.world.node_of_host(call.db, host), vm, vm_operation=operation, host=host,
                   host_operation=host_operation, seconds=seconds, then="run")
     call.db.set("VM", vm, scheduled_to_be_resident_on=host)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.simulator import faults, generic, incidents, plain, steps, timing
+from agent.simulator import faults, generic, incidents, plain, sessions, steps, timing
 from agent.simulator.arguments import bound
 from agent.simulator.call import LATER, Call, Clock, TaskWait
 from agent.simulator.calls import CallLog, CallRecord
@@ -42,6 +42,7 @@ class World:
         self.calls = CallLog()
         self.faults: list[faults.Rule] = []
         self.fault_number = 0
+        self.strays: list[list[str]] = []  # uuid and address of domains that run but no record shows
         self.sequence = 0
         self._shifts = 0
 
@@ -174,6 +175,8 @@ class World:
         parent = headers.get("subtask-of", NULL)
         call = Call(self, node, db, message, session, is_async=is_async,
                     subtask_of=parent if db.has("task", parent) else NULL)
+        if session:
+            sessions.used(call)
         if is_async:
             record.task = self._run_async(call, args)
             return record.task

@@ -1,0 +1,84 @@
+"""What the sudden death of a toolstack does to migrations under way, as it was seen on a real xapi.
+
+The daemons go on without it. When the master dies, a VM that streams away from it is Halted in the API while
+its domain runs on at the destination, a *stray*: starting it elsewhere succeeds and then it runs twice. When a
+member dies, tasks fail although their VMs have moved. What was written shortly before is kept here; a real one
+may lose it.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from agent.simulator import build, migrations, workers
+from agent.simulator.database import Database
+from agent.simulator.failure import Failure
+from agent.simulator.node import Node
+from agent.simulator.table import NULL
+
+if TYPE_CHECKING:
+    from agent.simulator.world import World
+
+UNDER_WAY = ("stream", "pause", "device")
+
+
+def interrupt(world: "World", node: Node) -> None:
+    """Let the migrations that a dying toolstack looks after come to their sudden ends."""
+    for job in list(world.jobs.values()):
+        if job["kind"] != "migrate" or job["pool"] != node.pool or job["phase"] not in UNDER_WAY:
+            continue
+        if node.is_master:
+            _forgotten(world, job, node)
+        elif node.address in (job["node"], job["target"]):
+            _moved_all_the_same(world, job, node)
+    migrations.reflow(world)
+
+
+def _forgotten(world: "World", job: workers.Job, master: Node) -> None:
+    """End a migration whose pool has lost its memory: at home, at its destination, or running unseen."""
+    ends = ("stray",) if job["node"] == master.address else ("stray", "home", "moved")
+    end = world.random.choice(ends)
+    db = world.pools[job["pool"]]
+    workers.end(world, job)
+    if not db.has("VM", job["vm"]):
+        return
+    if end == "stray":
+        build.stop_domain(db, job["vm"])
+        world.strays.append([db.get("VM", job["vm"], "uuid"), job["target"]])
+    else:
+        host = job["host"] if end == "moved" and db.has("host", job["host"]) else db.get("VM", job["vm"], "resident_on")
+        db.set("VM", job["vm"], resident_on=host, scheduled_to_be_resident_on=NULL)
+
+
+def _moved_all_the_same(world: "World", job: workers.Job, node: Node) -> None:
+    db, host = world.pools[job["pool"]], world.host_of(node)
+    if db.has("VM", job["vm"]) and db.has("host", job["host"]):
+        db.set("VM", job["vm"], resident_on=job["host"], scheduled_to_be_resident_on=NULL)
+    workers.end(world, job)
+    at_source = job["node"] == node.address
+    world.fail_task(job["pool"], job["task"], ["CANNOT_CONTACT_HOST", host] if at_source else [
+        "INTERNAL_ERROR", 'xenopsd internal error: Failure("Failed to read HTTP response")'])
+
+
+def assert_no_stray(world: "World", db: Database, vm: str, host: str) -> None:
+    """Raise VM_BAD_POWER_STATE if the VM's domain runs on this host unseen; its record heals by that (seen)."""
+    stray = [db.get("VM", vm, "uuid"), world.node_of_host(db, host).address]
+    if stray in world.strays:
+        world.strays.remove(stray)
+        build.start_domain(world, db, vm, host)
+        raise Failure("VM_BAD_POWER_STATE", vm, "Halted", "Running")
+
+
+def machine_stopped(world: "World", address: str) -> None:
+    """Forget the strays of a machine that has gone down."""
+    world.strays[:] = [stray for stray in world.strays if stray[1] != address]
+
+
+def strays(world: "World") -> list[dict[str, Any]]:
+    """Return the domains that no record shows: VM, host, and whether the VM runs elsewhere too."""
+    found = []
+    for uuid, address in world.strays:
+        node = world.nodes[address]
+        db = world.pools.get(node.pool)
+        vm = db.by_uuid("VM", uuid) if db else None
+        twice = bool(db and vm and db.get("VM", vm, "power_state") == "Running")
+        found.append({"uuid": uuid, "vm": world.name_of(node.pool, "VM", vm or ""), "host": node.name, "twice": twice})
+    return found
