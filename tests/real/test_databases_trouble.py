@@ -96,8 +96,8 @@ def raised(database: Database) -> int:
     return database.read(lambda session: session.get_one(Pool, "p").plan_generation)
 
 
-def unavailable_soon(work: Callable[[], object], within_s: float = 5.0) -> str:
-    """Check that it says so, and quickly; return the message."""
+def unavailable_soon(work: Callable[[], object], within_s: float = 15.0) -> str:
+    """Check that it says so, and quickly, also where other tests keep the machine busy; return the message."""
     began = time.monotonic()
     with pytest.raises(errors.Unavailable) as caught:
         work()
@@ -121,7 +121,7 @@ def test_a_server_that_comes_later_is_used_when_it_has_come(server: Server, url:
 def test_a_server_that_takes_connections_and_says_nothing_is_given_up(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         database = Database(f"{kind}://corral@127.0.0.1:{mute.getsockname()[1]}/x", Patience(connect_s=2))
-        unavailable_soon(database.version, within_s=15.0)
+        unavailable_soon(database.version, within_s=25.0)
         database.close()
 
 
@@ -182,8 +182,8 @@ def test_a_server_that_hangs_is_given_up_and_used_again_when_it_goes_on(server: 
     try:
         for pid in processes:
             os.kill(pid, signal.SIGSTOP)
-        unavailable_soon(lambda: hasty.run(raise_one), within_s=15.0)
-        unavailable_soon(lambda: raised(hasty), within_s=15.0)
+        unavailable_soon(lambda: hasty.run(raise_one), within_s=25.0)
+        unavailable_soon(lambda: raised(hasty), within_s=25.0)
     finally:
         for pid in processes:
             os.kill(pid, signal.SIGCONT)
@@ -209,7 +209,7 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server(url: str) -> Non
         slow = f"SELECT pg_sleep({seconds})" if is_postgresql(hasty) else f"SELECT sleep({seconds})"
         hasty.run(lambda session: session.execute(text(slow)))
     take(2)
-    unavailable_soon(lambda: take(30), within_s=15.0)
+    unavailable_soon(lambda: take(30), within_s=25.0)
     hasty.run(raise_one)
     assert raised(hasty) == 1
     hasty.close()
