@@ -111,8 +111,10 @@ def run(*only: str) -> tuple["subprocess.Popen[str]", dict[str, str]]:
     (signal.SIGKILL, ["rabbitmq", "postgresql", "mariadb"]), (signal.SIGINT, ["postgresql", "mariadb"]),
     (signal.SIGTERM, ["mariadb"])])
 def test_no_process_and_no_folder_is_left_when_the_owner_has_gone(signal_sent: signal.Signals,
-                                                                  servers: list[str]) -> None:
+                                                                  servers: list[str],
+                                                                  request: pytest.FixtureRequest) -> None:
     owner, _ = run(*servers)
+    request.addfinalizer(owner.kill)
     left = {os.pidfd_open(pid) for pid in guard.descendants(owner.pid)}
     assert len(left) >= 2 * len(servers)
     folders = [Path(path) for line in Path("/proc").glob("[0-9]*/cmdline")
