@@ -8,6 +8,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -77,8 +78,7 @@ class HttpBasic:
         # kept of one that was right is of no use outside this process.
         self._key = secrets.token_bytes(32)
         self._right: dict[bytes, bytes] = {}
-        # so that a name that is not there takes as long as one that is
-        self._nobody = bcrypt.hashpw(secrets.token_hex(16).encode(), bcrypt.gensalt())
+        self._nobody = b""
         try:
             self._read()
         except errors.Unavailable as exc:
@@ -127,6 +127,9 @@ class HttpBasic:
                     self._hashes = _hashes(self._path.read_text(encoding="utf-8").splitlines())
                     self._right.clear()
                     self._stamp = stamp
+                    # so that a name that is not there takes as long as one that is
+                    work = max((int(one[4:6]) for one in self._hashes.values()), default=4)
+                    self._nobody = bcrypt.hashpw(secrets.token_hex(16).encode(), bcrypt.gensalt(work))
             except (OSError, ValueError) as exc:
                 raise errors.Unavailable(f"The file of passwords {self._path} can't be used: {exc}",
                                          code="passwords_unreadable") from exc
@@ -139,7 +142,7 @@ def _hashes(lines: Iterable[str]) -> dict[str, bytes]:
         name, colon, text = line.strip().partition(":")
         if not name or name.startswith("#"):
             continue
-        if not colon or text[:4] not in ("$2a$", "$2b$", "$2y$") or len(text) != 60:
+        if not colon or not re.fullmatch(r"\$2[aby]\$[0-9]{2}\$[./A-Za-z0-9]{53}", text):
             # never the line itself
             raise ValueError(f"line {number} has no bcrypt hash; htpasswd -B makes one")
         found[name] = text.encode()
