@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+import alembic.command
 import pytest
 from conductor_world import World
 
 from conductor.db import services
+from conductor.db.session import Database
 from conductor.views import Views
 
 
@@ -317,3 +319,24 @@ def test_a_metadata_key_that_differs_by_its_case_only_is_refused(plain: Seen) ->
     plain.ask("aggregate_set_metadata", id=1, metadata={"ssd": "true"})
     assert plain.refused("aggregate_set_metadata", id=1, metadata={"SSD": "true"}).code == "bad_metadata"
     assert plain.refused("aggregate_set_metadata", id=1, metadata={"a": "1", "A": "1"}).code == "bad_metadata"
+
+
+def test_moves_from_before_they_had_numbers_get_them_in_their_order(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/old.sqlite")
+    alembic.command.upgrade(database._alembic(database.engine), "0002")
+    with database.engine.begin() as connection:
+        for operation, at in (("late", 20), ("early", 10)):
+            connection.exec_driver_sql(
+                "INSERT INTO operations (id, kind, state, epoch, options, user, created_at, updated_at, last_event, "
+                f"generation) VALUES ('{operation}', 'maintenance_start', 'running', 1, '{{}}', 'u', {at}, {at}, 0, 0)")
+        for task, operation, kind, position in (("m3", "late", "vm_migrate", 1), ("m1", "early", "vm_migrate", 2),
+                                                ("m2", "early", "vm_migrate", 3), ("d", "early", "host_disable", 1)):
+            connection.exec_driver_sql(
+                "INSERT INTO tasks (id, operation_id, kind, position, state, attempt, host, host_uuid, executor, args, "
+                f"limit_s, progress, sends, generation) VALUES ('{task}', '{operation}', '{kind}', {position}, "
+                "'pending', 1, 'h', 'u', 'h', '{}', 1, 0, 0, 0)")
+    database.upgrade()
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT id, task_id FROM moves ORDER BY id").all() == [
+            (1, "m1"), (2, "m2"), (3, "m3")]
+    database.close()
