@@ -171,7 +171,7 @@ class Inventory:
                 failures = 0
                 pause_s, least_s = self._interval_s, EASE * (self._clock.monotonic() - began)
             except errors.Error as exc:
-                if not isinstance(exc, errors.OutcomeUnknown):
+                if not errors.is_silence(exc):
                     # Without an answer it may be this process that is deaf; all else is told by others.
                     self._pulse.waiting(exc.message)
                 LOG.info("The sync of %s was not heard: %s", self._speaker.host, exc.message)

@@ -132,6 +132,11 @@ class OutcomeUnknown(Error):
     effect = "unknown"
 
 
+def is_silence(error: Error) -> bool:
+    """Return whether somebody listens who did not answer in time: it may be us who do not hear."""
+    return isinstance(error, OutcomeUnknown) and error.code != "nobody_listens"
+
+
 class Bug(Error):
     """An invariant of Corral is broken."""
 

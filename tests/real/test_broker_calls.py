@@ -209,3 +209,18 @@ def test_one_of_two_hosts_that_is_away_is_passed_over(desk: Desk) -> None:
     conf([], project="corral", default_config_files=[])
     codes = [one.code for one in checks.check(conf, url, ["test"])]
     assert codes in ([], ["broker_unavailable"])
+
+
+def test_a_time_out_says_whether_nobody_listens_any_more_or_somebody_does_not_answer(desk: Desk) -> None:
+    held = threading.Event()
+    server = desk.serve({"slow": lambda context: held.wait(LONG_S)})
+    client = desk.client(timeout_s=0.5)
+    with pytest.raises(errors.OutcomeUnknown) as silent:
+        client.call({}, "slow")
+    held.set()
+    server.stop()
+    with pytest.raises(errors.OutcomeUnknown) as empty:
+        client.call({}, "slow")
+    assert (silent.value.code, empty.value.code) == ("outcome_unknown", "nobody_listens")
+    assert errors.is_silence(silent.value)
+    assert not errors.is_silence(empty.value)
