@@ -14,6 +14,7 @@ VM_HALTED = ["create_vtpm", "destroy", "metadata_export", "export", "make_into_t
              "changing_shadow_memory", "changing_static_range", "changing_dynamic_range", "migrate_send", "start_on",
              "start", "copy", "clone", "snapshot"]
 VM_SUSPENDED = ["metadata_export", "export", "resume_on", "resume", "hard_shutdown", "copy", "clone", "snapshot"]
+VM_PAUSED = ["metadata_export", "unpause", "hard_reboot", "hard_shutdown", "snapshot"]
 VM_BUSY = ["hard_reboot", "hard_shutdown"]
 VM_CONTROL = ["metadata_export", "changing_static_range", "changing_dynamic_range"]
 HOST_CREATING = ["vm_migrate", "provision", "vm_resume"]
@@ -32,8 +33,9 @@ def vm_operations(db: Database, ref: str) -> list[str]:
     if db.get("VM", ref, "is_control_domain"):
         return list(VM_CONTROL)
     if running:
-        return list(VM_BUSY) if state == "Running" else []
-    allowed = {"Running": VM_RUNNING, "Halted": VM_HALTED, "Suspended": VM_SUSPENDED}.get(state, [])
+        return list(VM_BUSY) if state in ("Running", "Paused") else []
+    allowed = {"Running": VM_RUNNING, "Halted": VM_HALTED, "Suspended": VM_SUSPENDED,
+               "Paused": VM_PAUSED}.get(state, [])
     blocked = set(db.get("VM", ref, "blocked_operations"))
     if IMMOBILE & set(db.get("VM", ref, "_blockers") or ()):
         blocked |= {"pool_migrate", "suspend", "checkpoint"}

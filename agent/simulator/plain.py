@@ -49,7 +49,7 @@ def _destroy_disk(db: Database, disk: str) -> None:
 
 
 def _runs(db: Database, vm: str) -> bool:
-    return db.has("VM", vm) and db.get("VM", vm, "power_state") == "Running"
+    return db.has("VM", vm) and db.get("VM", vm, "power_state") in ("Running", "Paused")
 
 
 def _still_attached(db: Database, cls: str, ref: str, owner: str) -> Failure:

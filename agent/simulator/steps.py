@@ -3,9 +3,21 @@
 from collections.abc import Callable
 from typing import Any
 
-from agent.simulator import evacuations, events, hosts, incidents, joins, migrations, notices, pools, sessions, vms
+from agent.simulator import (
+    evacuations,
+    events,
+    hosts,
+    incidents,
+    joins,
+    migrations,
+    notices,
+    pools,
+    sessions,
+    sizes,
+    vms,
+)
 
-MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents)
+MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents, sizes)
 
 
 def tick(_world: Any) -> None:

@@ -56,6 +56,7 @@ REBOOT_ENABLED = 8.0  # from xapi's return to enabled (seen)
 VM_START = 1.0  # a guess: domain building
 VM_CLEAN_SHUTDOWN = 2.0  # a guess
 VM_HARD_SHUTDOWN = 0.3  # a guess
+VM_PAUSE = 0.1  # a guess
 VM_REBOOT = 3.0  # a guess
 VM_SUSPEND_RATE = 200e6  # bytes/s to the suspend SR, a guess
 WORKERS = 4  # threads for VM operations in each host's hypervisor daemon

@@ -92,38 +92,36 @@ def compute_memory_overhead(call: "Call", vm: str) -> int:
 # ---- power
 def start(call: "Call", vm: str, start_paused: bool, force: bool) -> object:
     """Start the VM on the best host: its affinity, else the one with the most free memory."""
-    _assert_startable(call, vm, "Halted", start_paused)
+    _assert_startable(call, vm, "Halted")
     return start_on(call, vm, _best_host(call, vm), start_paused, force, operation="start")
 
 
 def start_on(call: "Call", vm: str, host: str, start_paused: bool, _force: bool, *,
              operation: str = "start_on") -> object:
     """Start the VM on a host."""
-    _assert_startable(call, vm, "Halted", start_paused)
-    return _to_host(call, vm, host, operation, "vm_start", timing.VM_START)
+    _assert_startable(call, vm, "Halted")
+    return _to_host(call, vm, host, operation, "vm_start", timing.VM_START, paused=start_paused)
 
 
 def resume(call: "Call", vm: str, start_paused: bool, force: bool) -> object:
     """Resume a suspended VM on the best host."""
-    _assert_startable(call, vm, "Suspended", start_paused)
+    _assert_startable(call, vm, "Suspended")
     return resume_on(call, vm, _best_host(call, vm), start_paused, force, operation="resume")
 
 
 def resume_on(call: "Call", vm: str, host: str, start_paused: bool, _force: bool, *,
               operation: str = "resume_on") -> object:
     """Resume a suspended VM on a host."""
-    _assert_startable(call, vm, "Suspended", start_paused)
+    _assert_startable(call, vm, "Suspended")
     takes = call.db.get("VM", vm, "memory_dynamic_max") / timing.VM_SUSPEND_RATE
-    return _to_host(call, vm, host, operation, "vm_resume", takes)
+    return _to_host(call, vm, host, operation, "vm_resume", takes, paused=start_paused)
 
 
-def _assert_startable(call: "Call", vm: str, state: str, paused: bool) -> None:
+def _assert_startable(call: "Call", vm: str, state: str) -> None:
     workers.assert_free(call, vm)
     if call.db.get("VM", vm, "is_a_template"):
         raise Failure("VM_IS_TEMPLATE", vm)
     assert_power(call.db, vm, state)
-    if paused:
-        raise Failure("NOT_IMPLEMENTED", "start_paused")
 
 
 def _best_host(call: "Call", vm: str) -> str:
@@ -134,14 +132,15 @@ def _best_host(call: "Call", vm: str) -> str:
     return affinity if affinity in hosts else max(hosts, key=lambda host: free_memory(call.db, host))
 
 
-def _to_host(call: "Call", vm: str, host: str, operation: str, host_operation: str, seconds: float) -> object:
+def _to_host(call: "Call", vm: str, host: str, operation: str, host_operation: str, seconds: float, *,
+             paused: bool) -> object:
     blocked = call.db.get("VM", vm, "blocked_operations")
     if operation in blocked:
         raise Failure("OPERATION_BLOCKED", vm, blocked[operation])
     assert_can_boot(call.world, call.db, vm, host)
     crashes.assert_no_stray(call.world, call.db, vm, host)
     workers.begin(call, "power", call.world.node_of_host(call.db, host), vm, vm_operation=operation, host=host,
-                  host_operation=host_operation, seconds=seconds, then="run")
+                  host_operation=host_operation, seconds=seconds, then="run", paused=paused)
     call.db.set("VM", vm, scheduled_to_be_resident_on=host)
     return LATER
 
@@ -158,7 +157,7 @@ def hard_shutdown(call: "Call", vm: str) -> object:
         _drop_image(call, vm)
         call.db.set("VM", vm, power_state="Halted")
         return None
-    return _at_home(call, vm, "hard_shutdown", timing.VM_HARD_SHUTDOWN, "halt")
+    return _at_home(call, vm, "hard_shutdown", timing.VM_HARD_SHUTDOWN, "halt", states=("Running", "Paused"))
 
 
 def clean_reboot(call: "Call", vm: str) -> object:
@@ -168,7 +167,17 @@ def clean_reboot(call: "Call", vm: str) -> object:
 
 def hard_reboot(call: "Call", vm: str) -> object:
     """Start the guest again at once."""
-    return _at_home(call, vm, "hard_reboot", timing.VM_START, "run")
+    return _at_home(call, vm, "hard_reboot", timing.VM_START, "run", states=("Running", "Paused"))
+
+
+def pause(call: "Call", vm: str) -> object:
+    """Hold a running VM; it keeps its memory and its host."""
+    return _at_home(call, vm, "pause", timing.VM_PAUSE, "pause")
+
+
+def unpause(call: "Call", vm: str) -> object:
+    """Let a paused VM go on."""
+    return _at_home(call, vm, "unpause", timing.VM_PAUSE, "unpause", states=("Paused",))
 
 
 def suspend(call: "Call", vm: str) -> object:
@@ -184,7 +193,7 @@ def suspend(call: "Call", vm: str) -> object:
 
 
 def _at_home(call: "Call", vm: str, operation: str, seconds: float, then: str, *, tools: bool = False,
-             **more: Any) -> object:
+             states: tuple[str, ...] = ("Running",), **more: Any) -> object:
     db = call.db
     workers.assert_free(call, vm)
     if db.get("VM", vm, "is_control_domain"):
@@ -192,7 +201,7 @@ def _at_home(call: "Call", vm: str, operation: str, seconds: float, then: str, *
     blocked = db.get("VM", vm, "blocked_operations")
     if operation in blocked:
         raise Failure("OPERATION_BLOCKED", vm, blocked[operation])
-    assert_power(db, vm, "Running")
+    assert_power(db, vm, *states)
     if tools and "no_tools" in (db.get("VM", vm, "_blockers") or ()):
         raise Failure("VM_LACKS_FEATURE", vm)
     host = db.get("VM", vm, "resident_on")
@@ -234,6 +243,10 @@ def done(world: "World", job: str) -> None:
             db.delete("VM_guest_metrics", db.get("VM", vm, "guest_metrics"))
             db.set("VM", vm, suspend_VDI=NULL)
             build.start_domain(world, db, vm, host)
+            if found.get("paused"):
+                db.set("VM", vm, power_state="Paused")
+        elif found["then"] in ("pause", "unpause"):
+            db.set("VM", vm, power_state="Paused" if found["then"] == "pause" else "Running")
         elif found["then"] == "suspend":
             image = db.add("VDI", {"SR": found["image_sr"], "type": "suspend", "name_label": "Suspend image"})
             build.stop_domain(db, vm, "Suspended")
@@ -273,6 +286,7 @@ CALLS = {
     "VM.compute_memory_overhead": compute_memory_overhead, "VM.start": start, "VM.start_on": start_on,
     "VM.resume": resume, "VM.resume_on": resume_on, "VM.clean_shutdown": clean_shutdown,
     "VM.hard_shutdown": hard_shutdown, "VM.clean_reboot": clean_reboot, "VM.hard_reboot": hard_reboot,
-    "VM.suspend": suspend, "VM.power_state_reset": power_state_reset,
+    "VM.suspend": suspend, "VM.pause": pause, "VM.unpause": unpause,
+    "VM.power_state_reset": power_state_reset,
 }
 STEPS = {"power.begin": begin, "power.done": done}
