@@ -144,7 +144,7 @@ class Deployment:
         broker = f"[DEFAULT]\ntransport_url = {self.broker_url}\n"
         self._write("corral-conductor.conf", f"{broker}[database]\nconnection = {self.database_url}\n"
                     f"[agents]\nkeys_file = {self.folder}/keys\nsync_interval_s = {self._sync_s}\n"
-                    f"down_after_s = {3.5 * self._sync_s}\n")
+                    f"down_after_s = {max(3.5 * self._sync_s, 20)}\n")
         for name in self.conductors:
             self._write(f"{name}.conf", f"[conductor]\nname = {name}\n")
         # A request that a killed conductor had taken is asked again after the time-out.
