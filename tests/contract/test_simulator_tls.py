@@ -130,3 +130,24 @@ def test_the_program_says_which_authority_to_trust(tmp_path: Path) -> None:
     assert lines[1][1:] == [str(tmp_path / "ca.pem"), fingerprint_of((tmp_path / "ca.pem").read_text())]
     assert len(lines[2][2]) == 32 * 3 - 1
     assert (process.returncode, out, error) == (0, "", "")
+
+
+def test_without_the_certificate_library_the_program_says_what_to_install() -> None:
+    code = ("import sys; sys.modules['cryptography'] = None; from agent.simulator.main import main; "
+            "sys.exit(main(['--tls']))")
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=DEADLINE_S,
+                           check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "corral-simulator: TLS needs the package `cryptography`: pip install 'corral[simulator-tls]'\n")
+
+
+def test_a_simulator_that_goes_on_presents_the_certificates_that_it_had(tmp_path: Path) -> None:
+    shown = []
+    for _ in range(2):
+        simulator = Simulator(default_spec(hosts=1, vms=0), tls_folder=tmp_path, state_path=tmp_path / "state.json")
+        simulator.start()
+        client = session(simulator)
+        shown.append([record["fingerprint"] for record in client.xenapi.Certificate.get_all_records().values()])
+        simulator.stop()
+    assert shown[0] == shown[1] and len(shown[0]) == 1
