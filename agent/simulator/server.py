@@ -17,7 +17,7 @@ BACKLOG = 256  # 5, Python's default, made connections fail under 20 parallel ca
 BODY_LIMIT = 300 * 1024  # xapi's http_limit_max_rpc_size
 HEADER_LIMIT = 64 * 1024
 TLS_HANDSHAKE = 0x16  # the first byte of a connection that wants TLS; no method begins with it
-HANDSHAKE_S = 10.0
+HANDSHAKE_S = 60.0
 REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
            500: "Internal Error", 501: "Method Not Implemented"}
 CACHE = "cache-control: no-cache, no-store\r\n"

@@ -24,7 +24,7 @@ from agent.simulator import Simulator, default_spec
 from agent.simulator.spec import HostSpec, NetworkSpec, PoolSpec, StorageSpec, VmSpec, WorldSpec
 
 SPEED = 100.0
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture

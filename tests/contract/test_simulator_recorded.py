@@ -20,7 +20,7 @@ from agent.simulator.spec import HostSpec, PoolSpec, VmSpec, WorldSpec
 
 RECORDED = Path(__file__).with_name("xapi_recorded")
 NAMES = sorted(path.stem for path in RECORDED.glob("*.txt"))
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 REF = re.compile(r"OpaqueRef:[0-9a-f]{8}-[0-9a-f-]{27}")
 SESSIONS = ("OpaqueRef:9c48c9a5-0013-45c6-68c0-c49c8a7fd0d4", "OpaqueRef:75841210-293a-db96-00c7-9a3c67e94b6a")
 HOST, VM = "OpaqueRef:3cd44135-53c4-628a-aad9-46ba1278697f", "OpaqueRef:b0bb4f2b-fffb-7506-7693-49ffc517f037"

@@ -16,7 +16,7 @@ import XenAPI
 from agent.simulator import Simulator, WorldError, default_spec
 from agent.simulator.certificates import fingerprint_of
 
-DEADLINE_S = 20.0
+DEADLINE_S = 90.0  # a busy machine starts programs slowly
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 from agent.simulator import DirectClient, Dropped, Failure, default_spec, direct_world
 from agent.simulator.check_datamodel import compare
 from agent.simulator.derived import full_record
-from agent.simulator.spec import GIB, VmSpec, WorldSpec
+from agent.simulator.spec import VmSpec, WorldSpec
 from agent.simulator.steps import CALLS
 from agent.simulator.table import DATA_FILE, NULL, Moment, Table, load_table
 
@@ -179,84 +179,6 @@ def test_a_word_that_an_enumeration_lacks_is_no_value(method: str, params: list[
     client = one_host()
     own = client("task.create", "x", "") if method.startswith("task") else client(method.split(".")[0] + ".get_all")[0]
     assert failure_of(client, method, own, *params) == ["INTERNAL_ERROR", 'Failure("Unknown tag/contents")']
-
-
-@pytest.mark.parametrize("method, values, shown", [
-    ("set_memory", [3 * GIB], (GIB // 8, 3 * GIB, 3 * GIB, 3 * GIB)),
-    ("set_memory_limits", [GIB, 4 * GIB, 2 * GIB, 3 * GIB], (GIB, 2 * GIB, 3 * GIB, 4 * GIB)),
-    ("set_memory_static_max", [5 * GIB], (GIB // 8, GIB, GIB, 5 * GIB)),
-    ("set_memory_dynamic_min", [GIB // 2], (GIB // 8, GIB // 2, GIB, GIB)),
-    ("set_memory_dynamic_range", [GIB // 4, GIB // 2], (GIB // 8, GIB // 4, GIB // 2, GIB)),
-    ("set_memory_static_range", [GIB // 4, 2 * GIB], (GIB // 4, GIB, GIB, 2 * GIB))])
-def test_memory_limits_are_set_in_their_order(method: str, values: list[int], shown: tuple[int, ...]) -> None:
-    client = one_host()
-    vm = client("VM.create", {"name_label": "sized", "memory_static_max": GIB, "memory_dynamic_max": GIB,
-                              "memory_dynamic_min": GIB, "memory_static_min": GIB // 8, "VCPUs_max": 1,
-                              "VCPUs_at_startup": 1})
-    client(f"VM.{method}", vm, *values)
-    record = client("VM.get_record", vm)
-    limits = ("static_min", "dynamic_min", "dynamic_max", "static_max")
-    assert tuple(record[f"memory_{name}"] for name in limits) == shown
-    assert record["memory_overhead"] == client("VM.compute_memory_overhead", vm)
-
-
-def test_a_size_that_cannot_be_is_refused() -> None:
-    client = one_host()
-    vm, host = client("VM.get_by_name_label", "vm01")[0], client("host.get_all")[0]
-    most = client("VM.get_memory_static_max", vm)
-    assert failure_of(client, "VM.set_memory_dynamic_min", vm, most + 1)[0] == "MEMORY_CONSTRAINT_VIOLATION"
-    assert failure_of(client, "VM.set_VCPUs_at_startup", vm, 99)[0] == "INVALID_VALUE"
-    client("VM.set_VCPUs_max", vm, 4)
-    client("VM.set_HVM_shadow_multiplier", vm, 2.0)
-    assert client("VM.get_memory_overhead", vm) == client("VM.compute_memory_overhead", vm)
-    client("VM.start_on", vm, host, False, False)
-    assert failure_of(client, "VM.set_memory", vm, GIB) == ["VM_BAD_POWER_STATE", vm, "halted", "running"]
-    free = client("host.compute_free_memory", host)
-    client("VM.set_memory_dynamic_range", vm, most // 2, most // 2)
-    assert client("host.compute_free_memory", host) == free + most // 2
-    assert client("VM.get_memory_target", vm) == most // 2
-
-
-def test_a_paused_vm_stays_where_it_is_and_goes_on_or_ends() -> None:
-    client = one_host()
-    vm, host = client("VM.get_by_name_label", "vm01")[0], client("host.get_all")[0]
-    client("VM.start_on", vm, host, True, False)
-    assert (client("VM.get_power_state", vm), client("VM.get_resident_on", vm)) == ("Paused", host)
-    assert failure_of(client, "VM.pool_migrate", vm, host, {}) == ["VM_BAD_POWER_STATE", vm, "running", "paused"]
-    client("VM.unpause", vm)
-    client("VM.pause", vm)
-    assert "unpause" in client("VM.get_allowed_operations", vm)
-    client("VM.hard_shutdown", vm)
-    assert client("VM.get_power_state", vm) == "Halted"
-
-
-# ---- get_all_records_where
-@pytest.mark.parametrize("expression, names", [
-    ('field "power_state" = "Running"', {"Control domain on host: h1"}),
-    ('field "name__label" = "vm01"', {"vm01"}), ('"vm01" = field "name__label"', {"vm01"}),
-    ('field "is_control_domain"="false" and field "name__label" = "vm02"', {"vm02"}),
-    ('field "name__label" = "vm01" or field "name__label" = "vm02"', {"vm01", "vm02"}),
-    ('not field "is_control_domain" = "true" and false', {"Control domain on host: h1", "vm01", "vm02"}),
-    ('(not field "is_control_domain" = "true") and false', set()),
-    ('true or false and false', set()), ("true", {"Control domain on host: h1", "vm01", "vm02"}), ("false", set()),
-    ('field "memory__static_max" = "0"', set()), ('field "tags" = "()"\tand field "domid" = "-1"', {"vm01", "vm02"}),
-])
-def test_records_are_selected_by_xapis_expressions(expression: str, names: set[str]) -> None:
-    found = one_host()("VM.get_all_records_where", expression)
-    assert {record["name_label"] for record in found.values()} == names
-
-
-@pytest.mark.parametrize("expression, why", [
-    ("field power_state", 'Failure("lexing: empty token")'), ("nonsense", 'Failure("lexing: empty token")'),
-    ("'a' = 'a'", 'Failure("lexing: empty token")'), ('"a"', "Stdlib.Parsing.Parse_error"),
-    ("", "Stdlib.Parsing.Parse_error"), ("true true", "Stdlib.Parsing.Parse_error"),
-    ("(true", "Stdlib.Parsing.Parse_error"), ('field "x" = and', "Stdlib.Parsing.Parse_error")])
-def test_an_expression_that_is_none_is_refused(expression: str, why: str) -> None:
-    assert failure_of(one_host(), "VM.get_all_records_where", expression) == ["INVALID_VALUE", expression, why]
-
-
-def test_an_expression_about_a_field_that_is_not_there_fails() -> None:
-    assert failure_of(one_host(), "VM.get_all_records_where", 'field "name_label" = "vm01"')[0] == "INTERNAL_ERROR"
 
 
 def test_notices_are_written_and_found_by_object_and_time() -> None:
