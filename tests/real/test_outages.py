@@ -133,4 +133,6 @@ def test_conductors_api_and_agents_killed_in_mid_drain_go_on_where_they_were(
         begun(simulator, min(count, VMS))
         process.kill()
         process.start()
+    for process in running.processes:
+        process.wait_ready()
     drained(running, simulator)
