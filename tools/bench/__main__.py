@@ -8,11 +8,17 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tools.bench import allinone, drain, planner, transport
+from common import errors
+from tools import deployment
+from tools.bench import allinone, drain, planner, real, simulator, transport
 from tools.bench.figures import Figure, write
 from tools.bench.processes import Broken
+from tools.servers import guarded, install
 
 RESULTS = Path("build/bench.json")
+#: what a part says when what it measures did not do its part
+FAILURES = (Broken, deployment.Failed, guarded.Broken, install.Missing, errors.Error, OSError,
+            http.client.HTTPException)
 
 
 def main() -> int:
@@ -22,7 +28,8 @@ def main() -> int:
         folder = Path(name)
         parts: dict[str, Callable[[], Iterator[Figure]]] = {
             "transport": transport.measure, "planner": planner.measure,
-            "allinone": lambda: allinone.measure(folder), "drain": lambda: drain.measure(folder)}
+            "allinone": lambda: allinone.measure(folder), "drain": lambda: drain.measure(folder),
+            "simulator": lambda: simulator.measure(folder), "rabbitmq": lambda: real.measure(folder)}
         wanted = sys.argv[1:] or list(parts)
         if not set(wanted) <= set(parts):
             print(f"bench: the parts are {', '.join(parts)}", file=sys.stderr)
@@ -34,7 +41,7 @@ def main() -> int:
                 for figure in parts[part]():
                     print(figure.line, flush=True)
                     figures.append(figure)
-        except (Broken, OSError, http.client.HTTPException) as exc:
+        except FAILURES as exc:
             print(f"bench: {type(exc).__name__}: {exc}", file=sys.stderr)
             return 1
     write(RESULTS, figures)

@@ -15,7 +15,7 @@ from conductor.db.session import Database
 from conductor.manager import Conductor
 from conductor.operations.engine import Engine
 from conductor.operations.settings import Settings
-from tools.bench.client import Client, Corral, per_second, until
+from tools.bench.client import Client, Corral, rest_load, until
 from tools.bench.figures import Figure
 from tools.bench.processes import BIN, Process, pause, running
 from tools.independent import Pool
@@ -119,7 +119,7 @@ def _rates(process: Process, aggregate: int, folder: Path, state: Path) -> Itera
 def _rate(name: str, process: Process, send: Send, threads: int) -> tuple[Figure, Figure]:
     """Return requests per second and the server's CPU milliseconds for each of them."""
     used = process.cpu_s()
-    rate = per_second(process.url, send, threads, LOAD_S)
+    rate = rest_load(process.url, send, threads, LOAD_S).per_second
     used = process.cpu_s() - used
     clients = "1 client" if threads == 1 else f"{threads} clients"
     return (Figure(f"{name}, {clients}", rate, "requests per second", {"threads": threads, "seconds": LOAD_S}),

@@ -1,10 +1,13 @@
 """A REST client that costs little, and load from several of them at once."""
 
+import contextlib
+import functools
 import http.client
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -76,39 +79,55 @@ def until(claim: str, holds: Callable[[], bool], every_s: float) -> None:
         pause(every_s)
 
 
-def per_second(url: str, send: Callable[[Client], object], threads: int, seconds: float) -> float:
-    """Return how many ``send(client)`` a second so many clients get through together."""
-    counts, failures = [0] * threads, list[BaseException]()
-    ready = threading.Barrier(threads + 1)
+@dataclass(frozen=True)
+class Load:
+    """What several clients got through together, and how long each request took."""
+
+    per_second: float
+    times_s: list[float]
+
+
+def rest_load(url: str, send: Callable[[Client], object], threads: int, seconds: float) -> Load:
+    """Let so many clients, each with a connection of its own, call ``send(client)`` again and again."""
+    with contextlib.ExitStack() as stack:
+        clients = [Client(url) for _ in range(threads)]
+        for client in clients:
+            stack.callback(client.close)
+        return load([functools.partial(send, client) for client in clients], seconds)
+
+
+def load(acts: Sequence[Callable[[], object]], seconds: float) -> Load:
+    """Do each act again and again in a thread of its own.  Raises the first failure."""
+    times: list[list[float]] = [[] for _ in acts]
+    failures = list[Exception]()
+    ready = threading.Barrier(len(acts) + 1)
     end = threading.Event()
 
-    def work(index: int) -> None:
-        client = Client(url)
+    def work(act: Callable[[], object], took_s: list[float]) -> None:
         try:
-            send(client)  # the connection is made before the time begins
+            act()  # the connection is made before the time begins
             ready.wait(PATIENCE_S)
             while not end.is_set():
-                send(client)
-                counts[index] += 1
+                began = time.perf_counter()
+                act()
+                took_s.append(time.perf_counter() - began)
         except (Broken, OSError, http.client.HTTPException) as exc:
             failures.append(exc)
             ready.abort()
-        finally:
-            client.close()
 
-    workers = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(threads)]
+    workers = [threading.Thread(target=work, args=pair, daemon=True) for pair in zip(acts, times, strict=True)]
     for worker in workers:
         worker.start()
     try:
         ready.wait(PATIENCE_S)
     except threading.BrokenBarrierError:
-        raise failures[0] from None
+        raise failures[0] if failures else Broken("a client did not come to its end") from None
     began = time.monotonic()
     pause(seconds)
-    took, done = time.monotonic() - began, sum(counts)
+    took, done = time.monotonic() - began, sum(map(len, times))
     end.set()
     for worker in workers:
         worker.join(PATIENCE_S)
     if failures:
         raise failures[0]
-    return done / took
+    return Load(done / took, [each for of_one in times for each in of_one])

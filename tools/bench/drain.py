@@ -18,7 +18,7 @@ from agent.simulator import Simulator
 from agent.simulator.spec import GIB, HostSpec, PoolSpec, StorageSpec, VmSpec, WorldSpec
 from tools.bench.client import Corral, until
 from tools.bench.figures import Figure, spread
-from tools.bench.processes import Broken, Process, pause, running
+from tools.bench.processes import Broken, Process, Watched, pause, running
 from tools.independent import Pool
 
 HOSTS = ("h1", "h2", "h3", "h4")
@@ -58,17 +58,23 @@ class Moves:
 
 
 def measure(folder: Path) -> Iterator[Figure]:
-    """Yield the figures; takes about 60 s."""
+    """Yield the figures of Corral in one process; takes about 60 s."""
+    with simulated() as simulator:
+        plain = plain_costs(simulator)
+        yield from plain
+        with _deciding(simulator, folder) as process:
+            corral = Corral(process.url)
+            corral.add_hosts(list(HOSTS))
+            yield from drained(simulator, corral, process, plain)
+
+
+@contextmanager
+def simulated() -> Iterator[Simulator]:
+    """Give the hosts and their guests, in this process."""
     simulator = Simulator(_world(), speed=SPEED)
     simulator.start()
     try:
-        plain = _plain(simulator)
-        yield from plain
-        with _deciding(simulator, folder) as process:
-            for ours, theirs in zip_longest(_corral(simulator, process), plain):
-                yield ours
-                if theirs is not None:
-                    yield ours.beside(theirs)
+        yield simulator
     finally:
         simulator.stop()
 
@@ -89,7 +95,7 @@ def _deciding(simulator: Simulator, folder: Path) -> Iterator[Process]:
         yield process
 
 
-def _plain(simulator: Simulator) -> list[Figure]:
+def plain_costs(simulator: Simulator) -> list[Figure]:
     """Move the VMs of h4 to h3 by a client that does just that, one after the other; return what each one costs."""
     pool = Pool(simulator.hosts[0][1], *simulator.login)
     target = pool.api.host.get_by_name_label("h3")[0]
@@ -120,28 +126,38 @@ def _costs(whose: str, spent_s: float, calls: int, vms: int, **more: Any) -> lis
             Figure(f"XenAPI calls of {whose} per migrated VM", calls / vms, "calls", {"n": vms})]
 
 
-def _corral(simulator: Simulator, process: Process) -> Iterator[Figure]:
-    """Drain h1; yield the costs first, in the order of the plain client's."""
-    corral = Corral(process.url)
-    corral.add_hosts(list(HOSTS))
+def drained(simulator: Simulator, corral: Corral, watched: Watched, plain: list[Figure],
+            over: str = "") -> Iterator[Figure]:
+    """Drain h1 by Corral, whose hosts are in an aggregate; yield what that costs, beside what it costs a plain client.
+
+    ``watched``: conductors, agents and API; ``over``: how they are connected, for the figures' names.
+    """
+    for ours, theirs in zip_longest(_drained(simulator, corral, watched, over), plain):
+        yield ours
+        if theirs is not None:
+            yield ours.beside(theirs)
+
+
+def _drained(simulator: Simulator, corral: Corral, watched: Watched, over: str) -> Iterator[Figure]:
+    """Yield the costs first, in the order of the plain client's."""
     pause(SETTLE_S)
-    idle = process.busy_share(IDLE_S)
+    idle = watched.busy_share(IDLE_S)
     moves, calls = Moves(simulator), _calls(simulator)
-    began, used = time.monotonic(), process.cpu_s()
+    began, used = time.monotonic(), watched.cpu_s()
     operation = corral.maintain("h1", "enable")["id"]
     corral.close()  # the server drops a connection that is quiet for long; the next request makes a new one
     until("all VMs have moved", lambda: len(moves.ends) >= DRAINED_VMS, 0.25)
     moved_s, calls = time.monotonic() - began, _calls(simulator) - calls
     corral.settle()
-    spent = process.cpu_s() - used - idle * (time.monotonic() - began)
+    spent = watched.cpu_s() - used - idle * (time.monotonic() - began)
     moves.stop()
-    yield from _costs("conductor and agents", spent, calls, DRAINED_VMS, drain_s=round(moved_s, 1),
+    yield from _costs(f"conductor and agents{over}", spent, calls, DRAINED_VMS, drain_s=round(moved_s, 1),
                       means="the operation's other tasks included, the idle rate taken off")
-    yield from spread("slot refilled, hypervisor's end to next pool_migrate", _ms(moves.ends, moves.starts), "ms",
-                      means="a migration's last trace gone to the next one begun, in the simulator")
-    yield from spread("slot refilled, event effect to event claimed", _told(corral.events(operation)), "ms",
+    yield from spread(f"slot refilled{over}, hypervisor's end to next pool_migrate", _ms(moves.ends, moves.starts),
+                      "ms", means="a migration's last trace gone to the next one begun, in the simulator")
+    yield from spread(f"slot refilled{over}, event effect to event claimed", _told(corral.events(operation)), "ms",
                       means="as the conductor has it in the operation's events")
-    yield Figure("idle CPU of conductor, API and 4 agents", 100 * idle, "% of a core", {"seconds": IDLE_S})
+    yield Figure(f"idle CPU of conductor, API and 4 agents{over}", 100 * idle, "% of a core", {"seconds": IDLE_S})
     corral.close()
 
 

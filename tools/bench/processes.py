@@ -19,11 +19,33 @@ class Broken(Exception):
     """What was to be measured did not do its part."""
 
 
-class Process:
+class Watched:
+    """Processes whose costs are read as if they were one."""
+
+    def __init__(self, *pids: int) -> None:
+        self._pids = pids
+
+    def cpu_s(self) -> float:
+        """Return the seconds of CPU used so far, user and system, in ticks of 10 ms."""
+        return sum(map(cpu_s, self._pids))
+
+    def resident_mib(self) -> float:
+        """Return the memory that they have in RAM; what several share counts for each."""
+        return sum(int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) for pid in self._pids) \
+            * _PAGE_BYTES / 2**20
+
+    def busy_share(self, seconds: float) -> float:
+        """Watch for so long; return the share of one core that was used."""
+        began, used = time.monotonic(), self.cpu_s()
+        pause(seconds)
+        return (self.cpu_s() - used) / (time.monotonic() - began)
+
+
+class Process(Watched):
     """A running process that has said ``ready``."""
 
     def __init__(self, pid: int, said: list[list[str]], ready_s: float) -> None:
-        self.pid = pid
+        super().__init__(pid)
         #: the words of each line up to the one with ``ready``
         self.said = said
         self.ready_s = ready_s
@@ -32,21 +54,6 @@ class Process:
     def url(self) -> str:
         """Return what stands behind ``ready:``."""
         return self.said[-1][1]
-
-    def cpu_s(self) -> float:
-        """Return the seconds of CPU used so far, user and system, in ticks of 10 ms."""
-        return cpu_s(self.pid)
-
-    def resident_mib(self) -> float:
-        """Return the memory that it has in RAM."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
-        return pages * _PAGE_BYTES / 2**20
-
-    def busy_share(self, seconds: float) -> float:
-        """Watch for so long; return the share of one core that it used."""
-        began, used = time.monotonic(), self.cpu_s()
-        pause(seconds)
-        return (self.cpu_s() - used) / (time.monotonic() - began)
 
 
 def cpu_s(pid: int) -> float:
