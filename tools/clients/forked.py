@@ -8,6 +8,7 @@ imports nothing of ours.
 
 import gc
 import importlib
+import inspect
 import json
 import os
 import sys
@@ -29,7 +30,8 @@ def main(place: str) -> None:
             if child == 0:
                 _become(command, out, err)
                 try:
-                    status = run()
+                    # A main's default is often the words of this process, taken when it was loaded.
+                    status = run(sys.argv[1:]) if inspect.signature(run).parameters else run()
                 finally:
                     os.write(loaded, "\n".join(sys.modules).encode())
                 # From here on it ends as the client's own script does.
