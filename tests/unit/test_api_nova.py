@@ -134,6 +134,8 @@ RULES: dict[str, tuple[tuple[str, str, Any], int]] = {
         ("PUT", "/v2.1/os-hosts/h1", {"status": "enable", "x": 1}), 400),
     "enabling a host while it enters maintenance is refused": (
         ("PUT", "/v2.1/os-hosts/h1", {"status": "enable", "maintenance_mode": "enable"}), 400),
+    "contradictory changes of an unknown host are not found": (
+        ("PUT", "/v2.1/os-hosts/h9", {"status": "enable", "maintenance_mode": "enable"}), 404),
     "maintenance of an unknown host is not found": (
         ("PUT", "/v2.1/os-hosts/h9", {"maintenance_mode": "enable"}), 404),
     "powering a host off is not implemented": (("GET", "/v2.1/os-hosts/h1/shutdown", None), 501),

@@ -46,6 +46,7 @@ def update(request: Request) -> Answer:
     if not mode:
         return _set_status(request, status)
     if status and status == mode:
+        request.ask("host_show", host=request.path["host"])
         raise errors.Invalid("A host in maintenance is disabled, so status and maintenance_mode contradict "
                              "each other; ask for one after the other", code="contradiction")
     if mode == "enable":
