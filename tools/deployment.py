@@ -109,16 +109,17 @@ class Deployment:
 
     def __init__(self, folder: Path, broker_url: str, database_url: str, *, conductors: int = 1, hosts: int = 4,
                  vms: int = 24, speed: float = 60, sync_s: float = 1, concurrency: str = "threads",
-                 simulated: tuple[dict[str, str], str] | None = None, together: bool = False) -> None:
+                 simulated: tuple[dict[str, str], str] | None = None, together: bool = False,
+                 patience_s: float = PATIENCE_S) -> None:
         """Choose what will run.
 
         ``simulated``: address by name and password of hosts that run already; else own ones are started.
-        ``together``: all agents share a process.
+        ``together``: all agents share a process.  ``patience_s``: for the start of all.
         """
         self.folder = folder
         self.broker_url, self.database_url = broker_url, database_url
         self.hosts, self.password = simulated or ({}, "")
-        self._sync_s, self._together = sync_s, together
+        self._sync_s, self._together, self._patience_s = sync_s, together, patience_s
         self._environment = {"CORRAL_CONCURRENCY": concurrency, "RUNTIME_DIRECTORY": str(folder)}
         self._simulator_words = ["corral-simulator", "--hosts", str(hosts), "--vms", str(vms), "--speed", str(speed),
                                  "--state", str(folder / "world.json")]
@@ -208,7 +209,7 @@ class Deployment:
         for process in self.processes:
             process.start()
         for process in self.processes:
-            process.wait_ready()
+            process.wait_ready(self._patience_s)
 
     def stop(self) -> None:
         """End everything; what does not end in time is killed.  Raises Failed then."""

@@ -1,14 +1,23 @@
 """The bench's own arithmetic; what it measures is not measured here."""
 
 import json
+import os
 import re
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from common.messages import Order, Report
+from conductor.operations.judge import judge
+from tools.bench import many
+from tools.bench.claiming import readings_of
+from tools.bench.client import load, until
 from tools.bench.drain import gaps
 from tools.bench.figures import Figure, percentile, rounded, spread, write
 from tools.bench.planner import pool_of
+from tools.bench.processes import Broken, Watched
 
 
 def test_a_figure_is_printed_as_name_value_and_unit() -> None:
@@ -60,3 +69,57 @@ def test_the_planners_pool_is_filled_as_it_says_and_the_same_each_time() -> None
     assert len(pool.vms) == 480
     taken = sum(vm.memory_dynamic_min_bytes for vm in pool.vms) / sum(host.memory_total_bytes for host in pool.hosts)
     assert 0.6 < taken < 0.72
+
+
+def test_all_clients_of_a_load_work_at_the_same_time_and_each_request_is_timed() -> None:
+    together, met = threading.Barrier(3), threading.Event()
+
+    def act() -> None:
+        if not met.is_set():
+            together.wait(30.0)  # nobody gets past it alone
+            met.set()
+
+    found = load([act] * 3, 0.05)
+    assert len(found.times_s) >= 3
+    assert found.per_second > 0
+
+
+def test_a_load_ends_with_the_failure_of_one_of_its_clients() -> None:
+    def refuse() -> None:
+        raise Broken("no")
+
+    with pytest.raises(Broken, match="no"):
+        load([lambda: None, refuse], 0.1)
+
+
+def test_what_never_becomes_true_is_named() -> None:
+    with pytest.raises(Broken, match=re.escape("not true within 0 s: pigs fly")):
+        until("pigs fly", lambda: False, 0.01, 0.0)
+
+
+def test_what_is_watched_counts_each_process() -> None:
+    one, two = Watched(os.getpid()), Watched(os.getpid(), os.getpid())
+    assert two.cpu_s() >= 2 * one.cpu_s() - 0.1 > 0
+    assert two.resident_mib() > one.resident_mib() > 1
+
+
+@pytest.mark.parametrize(("kind", "args"), [("host_disable", {"mark": "operation-1"}), ("host_enable", {})])
+def test_what_the_claimant_reads_is_the_orders_goal(kind: str, args: dict[str, Any]) -> None:
+    order = _order(kind, args)
+    assert judge(kind, args, Report("t1", 1, True, readings_of(order))).event == "effect"
+
+
+def test_the_claimant_claims_no_effect_of_orders_that_nobody_asked_for() -> None:
+    with pytest.raises(Broken, match="ordered to vm_migrate"):
+        readings_of(_order("vm_migrate", {}))
+
+
+def _order(kind: str, args: dict[str, Any]) -> Order:
+    return Order("t1", 1, kind, "o1", "h1", "u1", "h1", 1, None, args, 60.0)
+
+
+def test_the_many_hosts_are_all_in_pools_of_the_same_size() -> None:
+    world = many.world()
+    assert {len(pool.hosts) for pool in world.pools} == {many.IN_POOL}
+    assert [host for pool in world.pools for host in pool.hosts] == [host.name for host in world.hosts]
+    assert len(world.hosts) == many.AGENTS

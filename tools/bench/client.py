@@ -70,12 +70,12 @@ class Corral(Client):
         return found
 
 
-def until(claim: str, holds: Callable[[], bool], every_s: float) -> None:
-    """Look until it holds.  Raises Broken after PATIENCE_S."""
-    deadline = time.monotonic() + PATIENCE_S
+def until(claim: str, holds: Callable[[], bool], every_s: float, patience_s: float = PATIENCE_S) -> None:
+    """Look until it holds.  Raises Broken after ``patience_s``."""
+    deadline = time.monotonic() + patience_s
     while not holds():
         if time.monotonic() > deadline:
-            raise Broken(f"not true within {PATIENCE_S:.0f} s: {claim}")
+            raise Broken(f"not true within {patience_s:.0f} s: {claim}")
         pause(every_s)
 
 
@@ -111,6 +111,8 @@ def load(acts: Sequence[Callable[[], object]], seconds: float) -> Load:
                 began = time.perf_counter()
                 act()
                 took_s.append(time.perf_counter() - began)
+        except threading.BrokenBarrierError:
+            pass  # another client's failure, which that one tells
         except (Broken, OSError, http.client.HTTPException) as exc:
             failures.append(exc)
             ready.abort()

@@ -25,6 +25,8 @@ HOSTS = ("h1", "h2", "h3", "h4")
 DRAINED_VMS, PLAIN_VMS = 60, 10
 SPEED = 20.0
 SETTLE_S, IDLE_S = 2.0, 5.0
+#: seconds that a drain may take; on a machine that is not busy it takes a tenth
+DRAIN_S = 300.0
 MOVE = "vm_migrate"
 
 
@@ -146,7 +148,7 @@ def _drained(simulator: Simulator, corral: Corral, watched: Watched, over: str) 
     began, used = time.monotonic(), watched.cpu_s()
     operation = corral.maintain("h1", "enable")["id"]
     corral.close()  # the server drops a connection that is quiet for long; the next request makes a new one
-    until("all VMs have moved", lambda: len(moves.ends) >= DRAINED_VMS, 0.25)
+    until("all VMs have moved", lambda: len(moves.ends) >= DRAINED_VMS, 0.25, DRAIN_S)
     moved_s, calls = time.monotonic() - began, _calls(simulator) - calls
     corral.settle()
     spent = watched.cpu_s() - used - idle * (time.monotonic() - began)

@@ -18,12 +18,14 @@ AGENTS, IN_POOL, VMS_EACH = 200, 20, 5
 #: the default interval, and for how long is watched
 SYNC_S, WATCHED_S = 10.0, 60.0
 LOOK_S = 0.2
+#: seconds that the enrolment may take; on a machine that is not busy it takes a tenth
+ENROLLED_S = 300.0
 
 
 @contextmanager
 def simulated() -> Iterator[Simulator]:
     """Give the hosts, in this process; nothing happens on them."""
-    simulator = Simulator(_world())
+    simulator = Simulator(world())
     simulator.start()
     try:
         yield simulator
@@ -31,7 +33,8 @@ def simulated() -> Iterator[Simulator]:
         simulator.stop()
 
 
-def _world() -> WorldSpec:
+def world() -> WorldSpec:
+    """Return pools of the same size, with some guests on each host."""
     names = [f"h{number:03d}" for number in range(AGENTS)]
     pools = tuple(PoolSpec(tuple(names[first:first + IN_POOL]), f"pool{first // IN_POOL}")
                   for first in range(0, AGENTS, IN_POOL))
@@ -73,7 +76,7 @@ def _enrolled(running: Deployment) -> float:
         hosts = corral.ask("GET", "/v1/hosts")["hosts"]
         return len(hosts) == AGENTS and all(host["pool"] is not None for host in hosts)
 
-    until(f"{AGENTS} agents are enrolled, each in its pool", all_placed, 0.5)
+    until(f"{AGENTS} agents are enrolled, each in its pool", all_placed, 0.5, ENROLLED_S)
     corral.close()
     return time.monotonic() - running.agents["agents"].started_at
 

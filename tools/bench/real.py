@@ -24,6 +24,8 @@ from tools.deployment import Deployment
 from tools.servers import environment, postgresql, rabbitmq
 
 SYNC_S = 10.0
+#: seconds that the start of everything may take; on a machine that is not busy it takes a tenth
+PATIENCE_S = 300.0
 STARTS, LOAD_S, CLIENTS = 3, 3.0, (1, 4)
 OVER = " over RabbitMQ"
 #: what each kind of process imports, whose time no start can be shorter than
@@ -50,7 +52,7 @@ def _corral(folder: Path, broker: rabbitmq.Access, database: postgresql.Access, 
     name = f"bench_{uuid.uuid4().hex[:12]}"
     try:
         with Deployment(folder, broker.vhost(name), database.database(name), sync_s=SYNC_S, together=together,
-                        simulated=(dict(simulator.hosts), simulator.login[1])) as running:
+                        patience_s=PATIENCE_S, simulated=(dict(simulator.hosts), simulator.login[1])) as running:
             yield running, name
     finally:
         database.drop(name)
