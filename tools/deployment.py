@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 from common import mac
 
 BIN = Path(sys.executable).parent
+#: whoever starts processes may be killed: they end with the thread that started them
+_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 #: seconds that a start or an end may take
 PATIENCE_S = 90.0
 
@@ -60,7 +62,7 @@ class Process:
         self.started_at = time.monotonic()
         environment = {**os.environ, **self._environment, "NOTIFY_SOCKET": f"@{self._address}"}
         with self.log.open("ab") as log:
-            self.popen = subprocess.Popen(self._words, stdout=log, stderr=log, env=environment)
+            self.popen = subprocess.Popen([*_WITH_US, *self._words], stdout=log, stderr=log, env=environment)
 
     @property
     def pid(self) -> int:
@@ -121,7 +123,7 @@ class Deployment:
         self.hosts, self.password = simulated or ({}, "")
         self._sync_s, self._together, self._patience_s = sync_s, together, patience_s
         self._environment = {"CORRAL_CONCURRENCY": concurrency, "RUNTIME_DIRECTORY": str(folder)}
-        self._simulator_words = ["corral-simulator", "--hosts", str(hosts), "--vms", str(vms), "--speed", str(speed),
+        self._simulator_words = [str(BIN / "corral-simulator"), "--hosts", str(hosts), "--vms", str(vms), "--speed", str(speed),
                                  "--state", str(folder / "world.json")]
         self.simulator: subprocess.Popen[str] | None = None
         with socket.socket() as free:
@@ -170,8 +172,8 @@ class Deployment:
 
     def _start_simulator(self) -> None:
         with (self.folder / "simulator.log").open("w") as log:
-            self.simulator = subprocess.Popen([str(BIN / self._simulator_words[0]), *self._simulator_words[1:]],
-                                              stdout=subprocess.PIPE, stderr=log, text=True)
+            self.simulator = subprocess.Popen([*_WITH_US, *self._simulator_words], stdout=subprocess.PIPE, stderr=log,
+                                              text=True)
         for line in self.simulator.stdout or ():
             match line.split():
                 case ["host", name, url, *_]:
