@@ -123,8 +123,8 @@ class Deployment:
         self.hosts, self.password = simulated or ({}, "")
         self._sync_s, self._together, self._patience_s = sync_s, together, patience_s
         self._environment = {"CORRAL_CONCURRENCY": concurrency, "RUNTIME_DIRECTORY": str(folder)}
-        self._simulator_words = [str(BIN / "corral-simulator"), "--hosts", str(hosts), "--vms", str(vms), "--speed", str(speed),
-                                 "--state", str(folder / "world.json")]
+        self._simulator_words = [str(BIN / "corral-simulator"), "--hosts", str(hosts), "--vms", str(vms),
+                                 "--speed", str(speed), "--state", str(folder / "world.json")]
         self.simulator: subprocess.Popen[str] | None = None
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
