@@ -3,10 +3,12 @@
 import http.client
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 from common import errors
 from tools import deployment
@@ -24,6 +26,8 @@ FAILURES = (Broken, deployment.Failed, guarded.Broken, install.Missing, errors.E
 def main() -> int:
     """Run the parts, or those that are named; return the exit status."""
     logging.disable(logging.WARNING)
+    # All that was started is ended on the way out, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, _end)
     with tempfile.TemporaryDirectory(prefix="corral-bench-") as name:
         folder = Path(name)
         parts: dict[str, Callable[[], Iterator[Figure]]] = {
@@ -46,6 +50,10 @@ def main() -> int:
             return 1
     write(RESULTS, figures)
     return 0
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 def _load() -> Figure:

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import LiteralString
 
 import psycopg
 
 from agent.simulator import Simulator
 from agent.simulator.spec import GIB, HostSpec, PoolSpec, VmSpec, WorldSpec
 from common import rpc
-from tools.bench.client import Client, until
+from tools.bench.client import until
 from tools.bench.figures import Figure
 from tools.bench.processes import Watched, pause
 from tools.deployment import Deployment
@@ -70,19 +71,19 @@ def measure(running: Deployment, depth: Callable[[str], int]) -> Iterator[Figure
 
 def _enrolled(running: Deployment) -> float:
     """Wait until every host is known with its pool; return the seconds since the agents were started."""
-    corral = Client(running.url)
-
-    def all_placed() -> bool:
-        hosts = corral.ask("GET", "/v1/hosts")["hosts"]
-        return len(hosts) == AGENTS and all(host["pool"] is not None for host in hosts)
-
-    until(f"{AGENTS} agents are enrolled, each in its pool", all_placed, 0.5, ENROLLED_S)
-    corral.close()
+    # Asked past the conductor, which has enough to do then.
+    until(f"{AGENTS} agents are enrolled, each in its pool",
+          lambda: _number(running.database_url, "SELECT count(*) FROM hosts WHERE pool IS NOT NULL") == AGENTS,
+          0.5, ENROLLED_S)
     return time.monotonic() - running.agents["agents"].started_at
 
 
 def _syncs(database_url: str) -> int:
     """Return how many messages the conductors have taken in from all agents, which number theirs."""
+    return _number(database_url, "SELECT coalesce(sum(sequence), 0) FROM hosts")
+
+
+def _number(database_url: str, query: LiteralString) -> int:
     with psycopg.connect(database_url.replace("+psycopg", "", 1)) as connection:
-        found = connection.execute("SELECT sum(sequence) FROM hosts").fetchone()
-    return int(found[0]) if found and found[0] is not None else 0
+        found = connection.execute(query).fetchone()
+    return int(found[0]) if found else 0
