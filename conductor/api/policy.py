@@ -35,6 +35,7 @@ _ROLES = (
 )
 
 _READ = "rule:reader or rule:service"
+_TENANT = f"role:reader or {_READ}"     # whoever may use the cloud at all
 _SERVE = "rule:manager or rule:service"
 _MANAGE = "rule:manager"
 _ADMIN = "rule:admin"
@@ -65,8 +66,8 @@ _TABLE: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 
     ("hosts:forget", _ADMIN, "Forget a host.", ("DELETE /v1/hosts/{host}",)),
 
-    ("zones:list", _READ, "List availability zones.",
-     ("GET /v2.1/os-availability-zone", "GET /v2.1/os-availability-zone/detail")),
+    ("zones:list", _TENANT, "List availability zones.", ("GET /v2.1/os-availability-zone",)),
+    ("zones:detail", _READ, "List availability zones with their hosts.", ("GET /v2.1/os-availability-zone/detail",)),
     ("services:list", _READ, "List agents and conductors as services.", ("GET /v2.1/os-services",)),
     ("services:update", _SERVE, "Let a host take new VMs, or not; none is moved.",
      ("PUT /v2.1/os-services/enable", "PUT /v2.1/os-services/disable", "PUT /v2.1/os-services/disable-log-reason",

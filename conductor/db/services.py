@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from common import errors
-from conductor.db.models import Host, Incarnation, Pool, Service
+from conductor.db.models import Host, Pool, Service
 
 
 def beat(session: Session, name: str, version: str, started_at: float, now: float) -> None:
@@ -32,7 +32,9 @@ def get(session: Session, service_id: int) -> Service:
 
 
 def forget_host(session: Session, host: Host) -> None:
-    """Remove a host with all that is only about its agent; its operations stay as history."""
-    session.execute(delete(Incarnation).where(Incarnation.host == host.name))
+    """Remove a host; its operations stay as history.
+
+    So do the names of its agent's processes: what one of them once said must not enrol the host again.
+    """
     session.execute(update(Pool).where(Pool.observer == host.name).values(observer=None))
     session.delete(host)

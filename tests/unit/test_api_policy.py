@@ -37,6 +37,7 @@ READS = {"admin", "manager", "reader", "service", "system manager", "system read
 MANAGES = {"admin", "manager", "system manager"}
 SERVES = {*MANAGES, "service"}
 ADMINS = {"admin"}
+TENANTS = {*READS, "a tenant's manager", "a tenant's reader"}
 
 #: what a route does, by method and address without variables; all other GETs are reads
 ALLOWED = {
@@ -44,6 +45,7 @@ ALLOWED = {
     "POST /v2.1/os-aggregates/{}/action (set_metadata)": ADMINS,
     "POST /v2.1/os-aggregates/{}/action (add_host)": MANAGES,
     "POST /v2.1/os-aggregates/{}/action (remove_host)": MANAGES,
+    "GET /v2.1/os-availability-zone": TENANTS,
     "GET /v2.1/os-hosts/{}/startup": ADMINS, "GET /v2.1/os-hosts/{}/shutdown": ADMINS,
     "GET /v2.1/os-hosts/{}/reboot": ADMINS, "PUT /v2.1/os-hosts/{}": MANAGES,
     "PUT /v2.1/os-services/enable": SERVES, "PUT /v2.1/os-services/disable": SERVES,

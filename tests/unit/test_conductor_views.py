@@ -7,6 +7,7 @@ import alembic.command
 import pytest
 from conductor_world import World
 
+from common import errors
 from conductor.db import services
 from conductor.db.session import Database
 from conductor.views import Views
@@ -126,6 +127,9 @@ def test_the_agent_of_a_forgotten_host_enrols_it_again_when_it_comes_back(tmp_pa
     world.silence("h2")
     world.ask("host_forget", host="h2")
     world.agents["h2"].is_up = True
+    with pytest.raises(errors.WrongState, match="has to take a later one"):
+        world.agents["h2"].sync()    # what was said under the old name enrols nothing
+    world.agents["h2"].restart()
     world.pass_time(15)
     assert world.ask("host_show", host="h2")["agent"] == "up"
 
