@@ -7,6 +7,7 @@ an option names.  It knows no part that the options are for.
 
 import copy
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import logging
@@ -343,8 +344,9 @@ def database_url(conf: Any) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}:{quote(password, safe='')}@{place}"))
 
 
+@functools.cache
 def library_options(kind: str) -> list[tuple[str, list[Any]]]:
-    """Return copies of the libraries' options by group."""
+    """Return copies of the libraries' options by group; the same ones each time, as gathering them takes long."""
     found = []
     for entry in importlib.metadata.entry_points(group="oslo.config.opts"):
         if entry.name in (*_LIBRARIES, *_LIBRARIES_OF.get(kind, ())):

@@ -53,11 +53,10 @@ def _members(tx: Transaction, host: Host | None, said: Sync) -> dict[str, str]:
     its master.
     """
     place = aggregates.pool_backed_membership(tx.session, host.name) if host is not None else None
-    together = {other.host for other in aggregates.memberships(tx.session, place.aggregate_id)} if place else set()
-    pool = host.pool if host is not None else None
-    return {one.uuid: one.address for one in hosts.every(tx.session)
-            if one is host or one.address == said.master_address or one.name in together
-            or (pool is not None and one.pool == pool)}
+    together = [other.host for other in aggregates.memberships(tx.session, place.aggregate_id)] if place else []
+    if host is not None:
+        together.append(host.name)
+    return hosts.addresses(tx.session, together, host.pool if host is not None else None, said.master_address)
 
 
 def _enrol(tx: Transaction, said: Sync) -> Host:

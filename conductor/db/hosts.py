@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from common import errors
@@ -41,6 +41,13 @@ def every(session: Session) -> Sequence[Host]:
 def uuids(session: Session) -> dict[str, str]:
     """Return the uuid of every host, by name."""
     return dict(session.execute(select(Host.name, Host.uuid)).tuples().all())
+
+
+def addresses(session: Session, names: Sequence[str], pool: str | None, address: str | None) -> dict[str, str]:
+    """Return the address, by uuid, of the hosts of these names, of those in ``pool``, and of the one at ``address``."""
+    near: list[ColumnElement[bool]] = [Host.name.in_(names)]
+    near += [column == value for column, value in ((Host.pool, pool), (Host.address, address)) if value is not None]
+    return dict(session.execute(select(Host.uuid, Host.address).where(or_(*near))).tuples().all())
 
 
 def in_pool(session: Session, pool: str) -> Sequence[Host]:
