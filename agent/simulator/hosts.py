@@ -276,7 +276,9 @@ def powered_down(world: "World", address: str, operation: str, again: bool) -> N
     """The machine goes down with everything on it; after a reboot it comes back."""
     node = world.nodes[address]
     if node.power in ("down", "off") or node.pool not in world.pools:
-        return  # something else was faster
+        # Something else was faster; its toolstack forgets at its start what it was about to do.
+        workers.set_operation(world, node.pool, "host", world.host_of(node), operation, "")
+        return
     db, host = world.pools[node.pool], world.host_of(node)
     end_work(world, node)
     if db.has("host", host):

@@ -127,6 +127,12 @@ def _postgresql(url: sqlalchemy.URL, patience: Patience) -> sqlalchemy.Engine:
         connection.cursor().execute(f"SELECT {words}")
         connection.autocommit = False
 
+    @event.listens_for(engine, "checkout")
+    def checkout(connection: Any, _record: Any, _proxy: Any) -> None:
+        if url.get_driver_name() == "psycopg":
+            # After a read SQLAlchemy would begin "READ WRITE", though the server may say that it is read-only.
+            connection.read_only = None
+
     if url.get_driver_name() == "psycopg" and patience.answer_s is not None:
         from conductor.db import impatient  # the driver is there only where PostgreSQL is used
         kind = impatient.connection_class(patience.answer_s)
