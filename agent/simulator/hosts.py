@@ -249,7 +249,10 @@ def started(world: "World", address: str) -> None:
         return
     old = {key: value for key, value in db.get("host", host, "other_config").items()
            if key not in ("agent_start_time", "boot_time")}
-    db.set("host", host, other_config={**old, **build.start_times(node)})
+    # A start forgets that the machine was about to go down, also when it went down in another way.
+    kept = {task: operation for task, operation in db.get("host", host, "current_operations").items()
+            if operation not in ("reboot", "shutdown")}
+    db.set("host", host, other_config={**old, **build.start_times(node)}, current_operations=kept)
     db.set("host_metrics", db.get("host", host, "metrics"), live=True, memory_total=node.memory_bytes,
            last_updated=world.moment())
     db.touch(host)
@@ -276,9 +279,7 @@ def powered_down(world: "World", address: str, operation: str, again: bool) -> N
     """The machine goes down with everything on it; after a reboot it comes back."""
     node = world.nodes[address]
     if node.power in ("down", "off") or node.pool not in world.pools:
-        # Something else was faster; its toolstack forgets at its start what it was about to do.
-        workers.set_operation(world, node.pool, "host", world.host_of(node), operation, "")
-        return
+        return  # something else was faster
     db, host = world.pools[node.pool], world.host_of(node)
     end_work(world, node)
     if db.has("host", host):
