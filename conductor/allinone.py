@@ -56,7 +56,8 @@ class AllInOne:
         clock = SystemClock()
         state = args.state_dir.resolve()
         transport = rpc.transport(f"corral-inproc://{abs(hash(state)):x}/")
-        settings = Settings(sync_interval_s=args.sync_interval, agent_down_s=3.5 * args.sync_interval)
+        # However often they speak: a busy machine makes agents late, not dead.
+        settings = Settings(sync_interval_s=args.sync_interval, agent_down_s=max(3.5 * args.sync_interval, 15.0))
         self._database = Database(f"sqlite:///{state}/corral.sqlite")
         self._conductor = conductor.build.Service(self._database, transport, clock, settings, "allinone")
         self._transport: Any = transport
