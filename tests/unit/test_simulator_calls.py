@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from simulator_host import failure_of, one_host
 
 from agent.simulator import DirectClient, Dropped, Failure, default_spec, direct_world
 from agent.simulator.check_datamodel import compare
@@ -13,17 +14,6 @@ from agent.simulator.steps import CALLS
 from agent.simulator.table import DATA_FILE, NULL, Moment, Table, load_table
 
 PYTHON = {"string": str, "int": int, "float": float, "bool": bool, "datetime": Moment}
-
-
-def one_host() -> DirectClient:
-    world, clock = direct_world(default_spec(hosts=1, vms=2))
-    return DirectClient(world, clock, "127.1.0.1").login()
-
-
-def failure_of(client: DirectClient, method: str, *params: Any) -> list[str]:
-    with pytest.raises(Failure) as caught:
-        client(method, *params)
-    return caught.value.description
 
 
 def fits(kind: str, value: Any) -> bool:

@@ -1,22 +1,10 @@
 """How large simulated VMs are, and paused ones."""
 
-from typing import Any
 
 import pytest
+from simulator_host import failure_of, one_host
 
-from agent.simulator import DirectClient, Failure, default_spec, direct_world
 from agent.simulator.spec import GIB
-
-
-def one_host() -> DirectClient:
-    world, clock = direct_world(default_spec(hosts=1, vms=2))
-    return DirectClient(world, clock, "127.1.0.1").login()
-
-
-def failure_of(client: DirectClient, method: str, *params: Any) -> list[str]:
-    with pytest.raises(Failure) as caught:
-        client(method, *params)
-    return caught.value.description
 
 
 @pytest.mark.parametrize("method, values, shown", [
