@@ -1,0 +1,15 @@
+"""What is known about xapi, shown at simulated hosts, or at real ones given by --xapi-url: one test for each case."""
+
+import pytest
+from xapi_cases import Case, cases
+from xapi_settings import simulated
+from xapi_steps import Run, StepFailed
+
+
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
+def test_xapi_does_what_the_case_says(case: Case) -> None:
+    with simulated(case) as setting:
+        try:
+            Run(setting).steps(case.steps)
+        except StepFailed as exc:
+            pytest.fail(str(exc), pytrace=False)

@@ -1,0 +1,60 @@
+"""The rows of what is known about xapi, and the cases that show them, as they are on disk.  Runs nothing."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).with_name("xapi")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is ten times as fast
+OF_THE_SIMULATOR = ("kill", "crash", "power_off", "power_on", "cut", "mend", "enable", "link")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing that is known of xapi; `not_shown` says why no case shows it."""
+
+    id: str
+    says: str
+    not_shown: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Steps in a setting, which show the row that the id names before its `#`."""
+
+    id: str
+    steps: list[dict[str, Any]] = field(repr=False)
+    setting: str = "pair"
+    world: dict[str, Any] | None = field(default=None, repr=False)
+    speed: float = 100.0           #: of simulated hosts
+    simulator_only: str = ""
+
+    @property
+    def row(self) -> str:
+        """The id of the row that it shows."""
+        return self.id.partition("#")[0]
+
+    @property
+    def needs_simulator(self) -> str:
+        """Say why it makes sense at simulated hosts only, "" if it does elsewhere."""
+        acts = [deed for step in self.steps for deed in step.get("act", {}) if deed in OF_THE_SIMULATOR]
+        if self.simulator_only or not (acts or self.world):
+            return self.simulator_only
+        return f"nobody can {acts[0]} a real host from here" if acts else "it needs hosts of its own making"
+
+
+def rows() -> list[Row]:
+    """Return all rows, in the order of the files."""
+    return [Row(**entry) for entry in _entries("rows")]
+
+
+def cases() -> list[Case]:
+    """Return all cases, in the order of the files."""
+    return [Case(**entry) for entry in _entries("cases")]
+
+
+def _entries(folder: str) -> list[dict[str, Any]]:
+    return [entry for path in sorted((FOLDER / folder).glob("*.yaml"))
+            for entry in yaml.load(path.read_text(encoding="utf-8"), LOADER) or []]

@@ -1,0 +1,104 @@
+"""Where cases run: a simulated world for each, in this process over real HTTP, in one of the usual states.
+
+What the usual states are: `alone` h1 with vm1, vm2 running and `halted`; `two` the same and h2, each alone; `pair` h1
+the master with vm1 and vm2, h2 its member with vm3, and `halted`; `trio` also h3 with vm4.  Hosts are `$h1` or
+`$host1`, VMs `$vm1`, and have `.uuid`, `.metrics`, hosts also `.address` and `.name`; pools are `$pool`, `$pool2`.
+Real hosts are for xapi_real_hosts.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from xapi_cases import Case
+from xapi_client import Client
+
+from agent.simulator import Simulator
+from agent.simulator.fault_spec import Incident
+from agent.simulator.spec import parse_spec
+
+READ_S = 80.0
+MOMENT_S = 0.02
+SMALL = {"memory": "256 MiB", "vcpus": 1}
+MEMBERS = {"alone": 1, "two": 1, "pair": 2, "trio": 3}
+HOSTS = {"alone": 1, "two": 2, "pair": 2, "trio": 3}
+HOME = {"vm1": 1, "vm2": 1, "vm3": 2, "vm4": 3, "halted": 0}  #: of the VMs, the host; 0 is not running
+
+
+def world_of(setting: str) -> dict[str, Any]:
+    """Return a usual state as a world file has it."""
+    names = [f"h{number}" for number in range(1, HOSTS[setting] + 1)]
+    members = names[:MEMBERS[setting]]
+    return {
+        "hosts": [{"name": name, "memory": "16 GiB"} for name in names],
+        "pools": [{"hosts": members}] if len(members) > 1 else [],
+        "vms": [{"name": name, "host": f"h{home or 1}", "state": "running" if home else "halted", **SMALL}
+                for name, home in HOME.items() if home <= len(members)],
+    }
+
+
+class Simulated:
+    """A case's own simulated hosts; see xapi_steps.Setting."""
+
+    def __init__(self, simulator: Simulator, speed: float) -> None:
+        self._simulator, self.speed, self.login = simulator, speed, simulator.login
+        self.urls = [url for _name, url in simulator.hosts]
+        self.clients = logged_in(self.urls, self.login)
+        self.names = bearings(self.urls, self.clients)
+
+    def pause(self) -> None:
+        """Wait for a change, a moment at most."""
+        with self._simulator.lock:
+            self._simulator.lock.wait(MOMENT_S)
+
+    def act(self, deed: str, host: str, **more: Any) -> None:
+        """Let an incident happen now."""
+        with self._simulator.lock:
+            self._simulator.world.put_in(Incident(0, deed, host, **more))
+            self._simulator.lock.notify_all()
+
+
+@contextmanager
+def simulated(case: Case) -> Iterator[Simulated]:
+    """Yield hosts made for the case; they end with it."""
+    simulator = Simulator(parse_spec(case.world or world_of(case.setting)), speed=case.speed)
+    simulator.start()
+    try:
+        yield Simulated(simulator, case.speed)
+    finally:
+        simulator.stop()
+
+
+# ---- for simulated and real hosts
+def logged_in(urls: list[str], login: tuple[str, str]) -> dict[str, Client]:
+    """Return a session named s, s2, s3 at each host that is a master.  Raises OSError when a host does not answer."""
+    clients: dict[str, Client] = {}
+    for number, url in enumerate(urls, 1):
+        client = Client(url, READ_S)
+        outcome = client.login(*login)
+        if outcome.kind == "gives":
+            clients["s" if number == 1 else f"s{number}"] = client
+        elif outcome.kind == "fails" and outcome.value[0] == "HOST_IS_SLAVE":
+            client.close()
+        else:
+            raise OSError(f"no login at {url}: {outcome.kind} {outcome.value}")
+    return clients
+
+
+def bearings(urls: list[str], clients: dict[str, Client]) -> dict[str, Any]:
+    """Return what `$` may stand for at these hosts: pools, hosts in the order of the URLs, VMs by their names."""
+    names: dict[str, Any] = {}
+    for session, client in clients.items():
+        names[session.replace("s", "pool", 1)] = client.call("pool.get_all")[0]
+        for ref, record in client.call("host.get_all_records").items():
+            position = next((number for number, url in enumerate(urls, 1)
+                             if urlsplit(url).hostname == record["address"]), 0)
+            for name in [record["name_label"], *([f"host{position}"] if position else [])]:
+                names.update({name: ref, f"{name}.uuid": record["uuid"], f"{name}.address": record["address"],
+                              f"{name}.name": record["name_label"], f"{name}.metrics": record["metrics"]})
+        for ref, record in client.call("VM.get_all_records").items():
+            if not record["is_control_domain"] and not record["is_a_template"]:
+                name = record["name_label"]
+                names.update({name: ref, f"{name}.uuid": record["uuid"], f"{name}.metrics": record["metrics"]})
+    return names

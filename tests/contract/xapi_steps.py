@@ -1,0 +1,256 @@
+"""The interpreter of the contract cases' steps: what a case does with a xapi, and what must come of it.
+
+A step is a mapping; the key that it begins with says what it is, the others how.  `$name` and matchers: xapi_values.
+
+    login: a            open a session named a at `host: 1` (the first), with `user` and `password` or the usual ones.
+                        `$a` is its reference.  `s` at host 1 is there, and `s2` at host 2 if that is a master
+    call: VM.start      with `args: [...]` in the session `by: s`; `at: 2` sends it to another host than the session's,
+                        `session: text` uses that text as the session, `session: null` sends none;
+                        `header: {Subtask-of: $t}`
+    http: {...}         a request with `method` (POST), `path` (/), `headers`, `body` (a text; anything else is sent as
+                        JSON) to `host: 1`; then `status: 200`, `body_matches: regex`, `json: x`, `header: {name: x}`
+    task: $t            wait until it `ends: success`, failure or cancelled; `error: [...]`, `result: text`
+    until: {...}        do this call, login or http again and again until it comes out so; `meanwhile: {...}` must come
+                        out each time before
+    start: a            begin the `call:` beside it on a connection of its own; `finish: a` waits for its end
+    race: [s, a]        make the `call:` beside it in all these sessions at once; `winners: 1`, and the others `fails`
+    act: {kill: h1}     what happens to a machine outside the API: kill, crash, power_off, power_on, cut, mend, enable,
+                        `{link: h1, rate: 0}`; and `{restart_toolstack: host1}`, which is host.restart_agent
+
+A call or login comes out as one of: `gives: x`, `fails: [CODE, p1]`, `drops: true` (no connection, or it ends
+unanswered), `garbles: true` (an answer that is none); with none of these it must give anything.  `keep: name` keeps
+what it gave.  `within: 30` bounds a wait in seconds of the hosts; no step asserts how long something took.
+"""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+from xapi_client import Client, Outcome, http_request
+from xapi_values import Unknown, is_like, resolved
+
+WITHIN_S = 60.0      #: for waits that name no bound, in the hosts' seconds
+PATIENCE_S = 20.0    #: on top of every wait, for a machine that is busy
+OUTCOMES = ("gives", "fails", "drops", "garbles")
+KINDS = ("login", "call", "http", "task", "until", "start", "finish", "race", "act")
+THREADS = 32
+
+
+class StepFailed(Exception):
+    """A step did not come out as the case wants, or makes no sense."""
+
+
+class Setting(Protocol):
+    """Where a case runs: hosts that are in the state it asked for."""
+
+    urls: list[str]              #: of the hosts, in order
+    names: dict[str, Any]        #: what `$` may stand for from the start
+    login: tuple[str, str]
+    speed: float                 #: the hosts' seconds per second
+    clients: dict[str, Client]   #: the sessions that are open already
+
+    def pause(self) -> None:
+        """Return after a moment, at the latest when something has changed."""
+
+    def act(self, deed: str, host: str, **more: Any) -> None:
+        """Do something to a machine outside the API."""
+
+
+class Run:
+    """One case's way through its steps."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._names = {"user": setting.login[0], "password": setting.login[1], **setting.names}
+        self._clients = dict(setting.clients)
+        self._names.update({name: client.session for name, client in self._clients.items()})
+        self._threads = ThreadPoolExecutor(THREADS)
+        self._begun: dict[str, Future[Outcome]] = {}
+        self._read_s = WITHIN_S + PATIENCE_S
+
+    def steps(self, steps: list[dict[str, Any]]) -> None:
+        """Do all steps.  Raises StepFailed with the number of the one that failed, and no password."""
+        try:
+            for number, step in enumerate(steps, 1):
+                try:
+                    self._step(step)
+                except (StepFailed, Unknown, KeyError) as exc:
+                    text = f"step {number}, {step}: {exc!r}" if isinstance(exc, KeyError) else f"step {number}: {exc}"
+                    raise StepFailed(text.replace(self._setting.login[1], "***")) from None
+        finally:
+            for client in self._clients.values():
+                client.close()
+            self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _step(self, step: dict[str, Any]) -> None:
+        kind = next((kind for kind in ("start", "race", "until", *KINDS) if kind in step), None)
+        if kind is None:
+            raise StepFailed(f"{step} is no step; it begins with one of {', '.join(KINDS)}")
+        getattr(self, f"_{kind}")(step)
+
+    def _of(self, value: Any) -> Any:
+        return resolved(value, self._names)
+
+    def _by(self, name: str) -> Client:
+        if name not in self._clients:
+            raise StepFailed(f"there is no session {name}")
+        return self._clients[name]
+
+    # ---- steps
+    def _login(self, step: dict[str, Any]) -> None:
+        client = Client(self._setting.urls[step.get("host", 1) - 1], self._read_s)
+        user, password = self._setting.login
+        outcome = client.login(self._of(step.get("user", user)), self._of(step.get("password", password)))
+        if outcome.kind == "gives":
+            self._clients[step["login"]] = client
+            self._names[step["login"]] = client.session
+        else:
+            client.close()
+        self._expect(step, outcome)
+
+    def _call(self, step: dict[str, Any]) -> None:
+        self._expect(step, self._asked(step, self._client_for(step)))
+
+    def _client_for(self, step: dict[str, Any]) -> Client:
+        client = self._by(step.get("by", "s"))
+        if "at" in step:
+            name = f"{step.get('by', 's')} at {step['at']}"
+            return self._clients.setdefault(
+                name, Client(self._setting.urls[step["at"] - 1], self._read_s, client.session))
+        return client
+
+    def _asked(self, step: dict[str, Any], client: Client) -> Outcome:
+        session = self._of(step.get("session", client.session))
+        args = self._of(step.get("args", []))
+        return client.ask(step["call"], args if session is None else [session, *args], self._of(step.get("header")))
+
+    def _start(self, step: dict[str, Any]) -> None:
+        client = self._client_for(step).twin()
+        self._begun[step["start"]] = self._threads.submit(self._asked, dict(step), client)
+
+    def _finish(self, step: dict[str, Any]) -> None:
+        begun = self._begun[step["finish"]]
+        try:
+            outcome = begun.result(self._bound_s(step))
+        except TimeoutError:
+            raise StepFailed(f"the call {step['finish']} has not ended") from None
+        self._expect(step, outcome)
+
+    def _race(self, step: dict[str, Any]) -> None:
+        together = threading.Barrier(len(step["race"]))
+
+        def run(client: Client) -> Outcome:
+            together.wait(PATIENCE_S)
+            return self._asked(step, client)
+
+        outcomes = list(self._threads.map(run, [self._by(name).twin() for name in step["race"]]))
+        won = [one for one in outcomes if one.kind == "gives"]
+        if len(won) != step["winners"]:
+            raise StepFailed(f"{len(won)} won of {[(one.kind, one.value) for one in outcomes]}")
+        for one in outcomes:
+            if one.kind != "gives":
+                self._expect({"fails": step["fails"]}, one)
+
+    def _http(self, step: dict[str, Any]) -> None:
+        request = self._of(step["http"])
+        body = request.get("body")
+        raw = None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
+        try:
+            answer = http_request(self._setting.urls[request.get("host", 1) - 1], request.get("method", "POST"),
+                                  request.get("path", "/"), raw, request.get("headers", {}), self._read_s)
+        except (OSError, http.client.HTTPException) as exc:
+            if step.get("drops"):
+                return
+            raise StepFailed(f"{type(exc).__name__}: {exc}") from None
+        if step.get("drops"):
+            raise StepFailed(f"it was answered: {answer.status}")
+        self._compare("status", answer.status, step.get("status", 200))
+        if "body_matches" in step:
+            self._compare("body", answer.body, {"matches": step["body_matches"]})
+        if "json" in step:
+            self._compare("body", json.loads(answer.body), self._of(step["json"]))
+        for name, wanted in step.get("header", {}).items():
+            self._compare(name, answer.headers.get(name.lower()), self._of(wanted))
+        if "keep" in step:
+            self._names[step["keep"]] = answer.body
+
+    def _task(self, step: dict[str, Any]) -> None:
+        task, client = self._of(step["task"]), self._by(step.get("by", "s"))
+        seen: dict[str, Any] = {}
+
+        def ended() -> None:
+            outcome = client.ask("task.get_record", [client.session, task])
+            if outcome.kind != "gives":
+                raise StepFailed(f"task.get_record {outcome.kind} {outcome.value}")
+            seen.update(outcome.value)
+            if seen["status"] not in ("success", "failure", "cancelled"):
+                raise StepFailed(f"the task is {seen['status']} at {seen['progress']}")
+
+        self._again(ended, step)
+        self._compare(f"status (error_info {seen['error_info']})", seen["status"], step["ends"])
+        if "error" in step:
+            self._compare("error_info", seen["error_info"], self._of(step["error"]))
+        if "result" in step:
+            self._compare("result", seen["result"], self._of(step["result"]))
+        if "keep" in step:
+            self._names[step["keep"]] = seen
+
+    def _until(self, step: dict[str, Any]) -> None:
+        def tried() -> None:
+            self._step(step["until"])
+
+        def held() -> None:
+            if "meanwhile" in step:
+                self._step(step["meanwhile"])
+
+        self._again(tried, step, before=held)
+
+    def _act(self, step: dict[str, Any]) -> None:
+        deed, *others = step["act"].items()
+        name, host = deed
+        if name == "restart_toolstack":
+            self._call({"call": "host.restart_agent", "args": [f"${host}"], "by": step.get("by", "s")})
+        else:
+            self._setting.act(name, host, **dict(others))
+
+    # ---- what comes out
+    def _expect(self, step: Mapping[str, Any], outcome: Outcome) -> None:
+        wanted = next((kind for kind in OUTCOMES if kind in step), "gives")
+        if outcome.kind != wanted:
+            raise StepFailed(f"{_short(step)} {outcome.kind} {outcome.value!r}; wanted was {wanted} "
+                             f"{self._of(step.get(wanted, 'anything'))!r}")
+        if wanted in ("gives", "fails") and wanted in step:
+            self._compare(_short(step), outcome.value, self._of(step[wanted]))
+        if "keep" in step:
+            self._names[step["keep"]] = outcome.value
+
+    @staticmethod
+    def _compare(what: str, found: Any, wanted: Any) -> None:
+        if not is_like(found, wanted):
+            raise StepFailed(f"{what} is {found!r}; wanted was {wanted!r}")
+
+    def _bound_s(self, step: Mapping[str, Any]) -> float:
+        return float(step.get("within", WITHIN_S)) / self._setting.speed + PATIENCE_S
+
+    def _again(self, attempt: Callable[[], None], step: Mapping[str, Any],
+               before: Callable[[], None] = lambda: None) -> None:
+        deadline = time.monotonic() + self._bound_s(step)
+        while True:
+            try:
+                attempt()
+            except StepFailed as exc:
+                if time.monotonic() > deadline:
+                    raise StepFailed(f"not within {step.get('within', WITHIN_S)} s: {exc}") from None
+            else:
+                return
+            before()
+            self._setting.pause()
+
+
+def _short(step: Mapping[str, Any]) -> str:
+    kind = next((kind for kind in KINDS if kind in step and kind != "start"), "")
+    return f"{kind} {step.get(kind, '')}".strip()
