@@ -113,8 +113,8 @@ class Joinable:
 class PoolSession(Protocol):
     """One session with the master of one pool: the right to act, for one thread.
 
-    It never logs in again: SessionLost ends the right to act.  ``interrupt`` alone may
-    be called from another thread.
+    It never logs in again: SessionLost ends the right to act.  ``interrupt`` and ``nudge``
+    alone may be called from another thread.
     """
 
     @property
@@ -133,6 +133,9 @@ class PoolSession(Protocol):
 
     def interrupt(self) -> None:
         """Make a running ``wait`` return now and the next ones return at once."""
+
+    def nudge(self) -> None:
+        """Make a running ``wait``, or else the next one, return now."""
 
     # reading
     def pool_uuid(self) -> str:
@@ -162,6 +165,9 @@ class PoolSession(Protocol):
     def joinable(self, other: "PoolSession") -> Joinable:
         """Return what can be read of this standalone host's fitness to join the pool of ``other``."""
 
+    def migration_network(self) -> str | None:
+        """Return what names the network that the pool has chosen for migrations, None when it has chosen none."""
+
     def wait(self, watches: Sequence[Watch], timeout_s: float) -> None:
         """Return when one of ``watches`` may have changed since the last wait, or after ``timeout_s``."""
 
@@ -178,8 +184,8 @@ class PoolSession(Protocol):
     def cancel(self, work: Work) -> None:
         """Ask that ``work`` ends; it may still succeed.  Idempotent; work that has ended is no error."""
 
-    def migrate(self, work: Work, vm: str, destination: str) -> None:
-        """Begin the live migration of ``vm``.  Not idempotent: observe after OutcomeUnknown.
+    def migrate(self, work: Work, vm: str, destination: str, network: str | None = None) -> None:
+        """Begin the live migration of ``vm``, over ``network`` if given.  Not idempotent: observe after OutcomeUnknown.
 
         Source: VM.pool_migrate; many refusals come as the work's failure.
         """

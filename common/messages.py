@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 #: major.minor of what agents and conductors say to each other
-AGENTS_VERSION = "1.1"
+AGENTS_VERSION = "1.2"
 #: major.minor of what services and the API say to a conductor
 CONDUCTOR_VERSION = "1.1"
 
@@ -70,6 +70,9 @@ class Order(Message):
     fence: list[str] = field(default_factory=list)
     #: addresses by host uuid that HOST_IS_SLAVE may be followed to
     members: dict[str, str] = field(default_factory=dict)
+    # since 1.2
+    #: nobody wants it any more: begin nothing, and ask once that what a predecessor began ends
+    called_off: bool = False
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,8 @@ class HostReport(Message):
     boot_time: str = ""
     mark: str | None = None                #: other_config["corral:operation"]
     srs: list[str] = field(default_factory=list)        #: SRs whose PBD is attached here
-    networks: list[str] = field(default_factory=list)   #: networks with a PIF here
+    #: networks that VMs can use here; that of migrations only where the host has an address on it
+    networks: list[str] = field(default_factory=list)
     operations: list[str] = field(default_factory=list)
 
 
@@ -223,3 +227,6 @@ class SyncAnswer(Message):
     members: dict[str, str] = field(default_factory=dict)        #: address by host uuid, of the pool
     # since 1.1
     report_digest: str | None = None       #: of the pool report that is stored; None: send the next one whole
+    # since 1.2
+    #: {"task", "attempt"} at hand that nobody wants any more: ask once that their work ends, and report what is seen
+    called_off: list[dict[str, Any]] = field(default_factory=list)

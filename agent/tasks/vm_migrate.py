@@ -63,9 +63,13 @@ class VmMigrate(Machine):
             return Wait(self.patience_s(), (("vm", vm.uuid),))
         if vm.resident_on != self.order.args["source"] or vm.power_state != "Running" or self.over_limit():
             return self._end()
+        # Claims anew when the claim is old, and so learns whether the move is still wanted.
+        self.around.may_act()
+        if self.around.called_off():
+            return self._end()
         self._before = self._starts()
-        destination = self.order.args["destination"]
-        self.begin(lambda work: self.driver.migrate(work, vm.uuid, destination), note=self._before)
+        destination, network = self.order.args["destination"], self.driver.migration_network()
+        self.begin(lambda work: self.driver.migrate(work, vm.uuid, destination, network), note=self._before)
         if self.error is not None:
             return self.step()
         return Wait(self.patience_s(), self._watches())
@@ -73,7 +77,8 @@ class VmMigrate(Machine):
     def _follow(self, state: WorkState) -> Step:
         # From the suspension on xapi does not allow to cancel; progress 0 is a queue or a check before it.
         self._suspended = self._suspended or (state.progress > 0 and not state.cancellable)
-        if self.over_limit():
+        # Once the VM is suspended only the move's end keeps it running; then it is awaited.
+        if self.over_limit() or (self.around.called_off() and state.cancellable):
             self.cancel_once()
         return Wait(self.patience_s(), self._watches(), state.progress)
 

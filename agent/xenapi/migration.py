@@ -7,6 +7,7 @@ The mark is a task of our own, tagged before the work is begun under it with the
 from agent.driver import VmState, Work, WorkState
 from agent.xenapi import failures
 from agent.xenapi.calls import Calls, Record, operations
+from agent.xenapi.networks import chosen
 from common import errors
 
 TASK, ATTEMPT, NOTE = "corral:task", "corral:attempt", "corral:note"
@@ -103,11 +104,16 @@ class WorkCalls(Calls):
     def _begin(self, work: Work, method: str, *params: object) -> None:
         self._begun[work.id] = str(self._link.act(f"Async.{method}", *params, subtask_of=work.id))
 
-    def migrate(self, work: Work, vm: str, destination: str) -> None:
+    def migration_network(self) -> str | None:
+        """Return what names the pool's migration network, None when it has chosen none."""
+        return chosen({"other_config": self._link.read("pool.get_other_config", self._pool())})
+
+    def migrate(self, work: Work, vm: str, destination: str, network: str | None = None) -> None:
         """Begin a live migration within the pool."""
-        self._begin(
-            work, "VM.pool_migrate", self._ref("VM", vm), self._ref("host", destination), {"live": "true"}
-        )
+        options = {"live": "true"}
+        if network is not None:
+            options["network"] = network if network.startswith("OpaqueRef:") else self._ref("network", network)
+        self._begin(work, "VM.pool_migrate", self._ref("VM", vm), self._ref("host", destination), options)
 
     def start_on(self, work: Work, vm: str, host: str) -> None:
         """Begin to start a VM on one host."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.xenapi.calls import NULL
 from agent.xenapi.host import MARK
+from agent.xenapi.networks import migration_network, networks_by_host
 from common.messages import HostReport, PoolReport, VmReport
 
 Record = dict[str, Any]
@@ -14,7 +15,7 @@ Tables = dict[str, dict[str, Record]]
 
 #: class -> the fields that are kept; a change of any other field is no news
 FIELDS: dict[str, tuple[str, ...]] = {
-    "pool": ("uuid", "name_label", "master", "ha_enabled", "tls_verification_enabled"),
+    "pool": ("uuid", "name_label", "master", "ha_enabled", "tls_verification_enabled", "other_config"),
     "host": (
         "uuid",
         "hostname",
@@ -60,7 +61,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "sr": ("uuid", "shared", "content_type"),
     "pbd": ("host", "SR", "currently_attached"),
     "network": ("uuid",),
-    "pif": ("host", "network"),
+    "pif": ("host", "network", "currently_attached", "primary_address_type", "IP", "IPv6"),
     "vif": ("network", "currently_attached"),
     "vm_group": ("uuid", "placement"),
 }
@@ -74,7 +75,8 @@ def pool_report(tables: Tables) -> PoolReport | None:
         return None
     vms = {ref: vm for ref, vm in tables["vm"].items() if not vm["is_a_template"] and not vm["is_a_snapshot"]}
     memory = _memory_needs(vms)
-    networks = _networks_by_host(tables, vms)
+    migrations = migration_network(tables, pool)
+    networks = networks_by_host(tables, vms.values(), migrations)
     return PoolReport(
         pool=pool["uuid"],
         master=tables["host"][pool["master"]]["uuid"],
@@ -86,6 +88,7 @@ def pool_report(tables: Tables) -> PoolReport | None:
         vms=[_vm(vm, tables).to_wire() for vm in vms.values()],
         ha_enabled=bool(pool.get("ha_enabled", False)),
         tls_verification=bool(pool.get("tls_verification_enabled", False)),
+        migration_network=migrations,
         local_disks=_local_disks(tables),
     )
 
@@ -108,27 +111,6 @@ def _memory_needs(vms: dict[str, Record]) -> dict[str, int]:
         for host in {vm["resident_on"], vm["scheduled_to_be_resident_on"]} - {NULL, ""}:
             needs[host] = needs.get(host, 0) + int(vm["memory_dynamic_min"]) + int(vm["memory_overhead"])
     return needs
-
-
-def _networks_by_host(tables: Tables, vms: dict[str, Record]) -> dict[str, list[str]]:
-    """Return the networks that VMs can have on each host.
-
-    A network without any PIF is everywhere until an attached VIF pins it to a host.
-    """
-    on: dict[str, set[str]] = {}
-    for pif in tables["pif"].values():
-        on.setdefault(pif["network"], set()).add(pif["host"])
-    pinned: dict[str, set[str]] = {}
-    for vm in vms.values():
-        for vif in _of(tables["vif"], vm["VIFs"]):
-            if vif["network"] not in on and vif["currently_attached"] and vm["resident_on"] != NULL:
-                pinned.setdefault(vif["network"], set()).add(vm["resident_on"])
-    found: dict[str, list[str]] = {host: [] for host in tables["host"]}
-    for ref, network in tables["network"].items():
-        for host in on.get(ref) or pinned.get(ref) or set(tables["host"]):
-            if host in found:
-                found[host].append(network["uuid"])
-    return found
 
 
 def _host(ref: str, host: Record, tables: Tables, taken: int, networks: dict[str, list[str]]) -> HostReport:

@@ -10,19 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agent.driver import (
-    HostState,
-    Joinable,
-    Observer,
-    Occupancy,
-    PoolSession,
-    PoolState,
-    VmState,
-    Watch,
-    Whereabouts,
-    Work,
-    WorkState,
-)
+from agent.driver import (HostState, Joinable, Observer, Occupancy, PoolSession, PoolState, VmState, Watch, Whereabouts,
+                          Work, WorkState)
 from agent.tasks import machine_for
 from agent.tasks.machine import Machine, Settled, Surroundings, Wait
 from common import errors
@@ -52,6 +41,7 @@ class World:
         self.move_s = 30.0
         self.synced = False
         self.tls = False
+        self.migration_network: str | None = None
         self.joinable = Joinable()
         self.on_join: Callable[[World], None] = lambda world: None
         self.lock = threading.RLock()
@@ -240,8 +230,12 @@ class Session:
         for vm in self.world.vms.values():
             self.world.set_vm(vm.uuid, operations=(), scheduled_on=None)
 
-    def migrate(self, work: Work, vm: str, destination: str) -> None:
-        self._called("migrate")
+    def migration_network(self) -> str | None:
+        self._called("migration_network")
+        return self.world.migration_network
+
+    def migrate(self, work: Work, vm: str, destination: str, network: str | None = None) -> None:
+        self._called("migrate" if network is None else f"migrate over {network}")
         world = self.world
         world.set_vm(vm, operations=("pool_migrate",), scheduled_on=destination)
 
