@@ -139,13 +139,13 @@ class Database:
         """Return all references of a class, oldest first."""
         return list(self.rows[cls])
 
-    def changed_since(self, generation: int) -> Iterator[tuple[str, str, int]]:
-        """Yield (ref, class, generation of creation) of what changed later, newest first."""
+    def changed_since(self, generation: int) -> Iterator[tuple[str, str, int, int]]:
+        """Yield (ref, class, generations of creation and of last change) of what changed later, newest first."""
         for ref in reversed(self.stamps):
             cls, created, changed = self.stamps[ref]
             if changed <= generation:
                 return
-            yield ref, cls, created
+            yield ref, cls, created, changed
 
     # ---- keeping
     def save(self) -> dict[str, Any]:

@@ -32,13 +32,17 @@ class EventWait:
     objects: frozenset[str]
     since: int
     timeout_s: float
+    looked: int = 0  # up to there nothing is wanted, so that no poll looks at it again
 
     def poll(self, world: "World") -> tuple[bool, Any]:
         """Say whether there is something to tell; the skin then waits a little and calls `batch`."""
         db = self._database(world)
-        ready = any(self.wants(cls, ref) for ref, cls, _created in db.changed_since(self.since)) or any(
-            gone and gone[-1][0] > self.since and any(at > self.since and self.wants(cls, ref) for at, ref in gone)
+        after = max(self.since, self.looked)
+        ready = any(self.wants(cls, ref) for ref, cls, _created, _changed in db.changed_since(after)) or any(
+            gone and gone[-1][0] > after and any(at > after and self.wants(cls, ref) for at, ref in gone)
             for cls, gone in db.deleted.items())
+        if not ready:
+            self.looked = db.generation
         return ready, None
 
     def batch(self, world: "World") -> dict[str, Any]:
@@ -46,17 +50,22 @@ class EventWait:
         db = self._database(world)
         added: list[dict[str, Any]] = []
         changed: list[dict[str, Any]] = []
-        for ref, cls, created in db.changed_since(self.since):
+        newest = self.since  # what nobody asked for does not move the token (seen)
+        for ref, cls, created, at in db.changed_since(self.since):
             if self.wants(cls, ref):
-                is_new = created > self.since
+                newest, is_new = max(newest, at), created > self.since
                 (added if is_new else changed).append({
                     **self._head(db, cls, "add" if is_new else "mod", ref), "snapshot": full_record(db, cls, ref)})
-        gone = [self._head(db, cls, "del", ref) for cls, entries in db.deleted.items()
-                for at, ref in entries if at > self.since and self.wants(cls, ref)]
+        gone = []
+        for cls, entries in db.deleted.items():
+            for at, ref in entries:
+                if at > self.since and self.wants(cls, ref):
+                    newest = max(newest, at)
+                    gone.append(self._head(db, cls, "del", ref))
         counts = dict.fromkeys(OTHER_CLASSES, RealInt(0)) | {
             cls.lower(): RealInt(len(rows)) for cls, rows in db.rows.items()}
         return {"events": added + changed + gone, "valid_ref_counts": counts,
-                "token": f"{db.generation:020d},{0:020d}"}
+                "token": f"{newest:020d},{0:020d}"}
 
     def wants(self, cls: str, ref: str) -> bool:
         """Tell whether the subscription covers an object."""

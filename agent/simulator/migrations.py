@@ -129,11 +129,12 @@ def _progress(world: "World", job: Job, value: float) -> None:
 
 
 def switch(world: "World", job: str) -> None:
-    """The VM runs on the target from now; its operation goes on a little."""
+    """The VM runs on the target from now; its operation goes on a little, without a worker (seen)."""
     found = world.jobs.get(job)
     if not found:
         return
     found["phase"] = "teardown"
+    workers.release(world, found)
     db = world.pools[found["pool"]]
     if db.has("VM", found["vm"]) and db.has("host", found["host"]):
         db.set("VM", found["vm"], resident_on=found["host"], scheduled_to_be_resident_on=NULL)

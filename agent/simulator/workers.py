@@ -51,15 +51,20 @@ def begin(call: "Call", kind: str, node: Node, vm: str, *, vm_operation: str, ho
 def end(world: "World", job: Job) -> None:
     """Take the operation off the records and give the worker to the next job."""
     world.jobs.pop(job["id"], None)
+    release(world, job)
+    for cls, ref in (("VM", job["vm"]), ("host", job["host"])):
+        set_operation(world, job["pool"], cls, ref, job["operation"], "")
+    if any(one["vm"] == job["vm"] for one in world.held):
+        world.later(0, "migrate.retry", vm=job["vm"])
+
+
+def release(world: "World", job: Job) -> None:
+    """Give the worker of a job to the next one; the job itself may go on without."""
     node = world.nodes[job["node"]]
     for queue in (node.active, node.waiting):
         if job["id"] in queue:
             queue.remove(job["id"])
     _fill(world, node)
-    for cls, ref in (("VM", job["vm"]), ("host", job["host"])):
-        set_operation(world, job["pool"], cls, ref, job["operation"], "")
-    if any(one["vm"] == job["vm"] for one in world.held):
-        world.later(0, "migrate.retry", vm=job["vm"])
 
 
 def set_operation(world: "World", pool: int, cls: str, ref: str, task: str, operation: str) -> None:
