@@ -13,11 +13,17 @@ OF_THE_SIMULATOR = ("kill", "crash", "power_off", "power_on", "cut", "mend", "en
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that is known of xapi; `not_shown` says why no case shows it."""
+    """One thing that is known of xapi.
+
+    It has cases, or `not_shown` says why it has none, or `see` names the row whose cases show it.  `seconds` are
+    figures of agent/simulator/timing.py (`NAME`, `NAME.key`) with what was seen: a value, or the lowest and highest.
+    """
 
     id: str
     says: str
     not_shown: str = ""
+    see: str = ""
+    seconds: dict[str, float | list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Case:
     setting: str = "pair"
     world: dict[str, Any] | None = field(default=None, repr=False)
     speed: float = 100.0           #: of simulated hosts
+    tls: bool = False              #: whether simulated hosts have certificates
     simulator_only: str = ""
 
     @property
@@ -37,11 +44,18 @@ class Case:
         return self.id.partition("#")[0]
 
     @property
+    def is_timed(self) -> bool:
+        """Tell whether the clock of its hosts stands still but for its own steps."""
+        return any("pass" in step for step in self.steps)
+
+    @property
     def needs_simulator(self) -> str:
         """Say why it makes sense at simulated hosts only, "" if it does elsewhere."""
         acts = [deed for step in self.steps for deed in step.get("act", {}) if deed in OF_THE_SIMULATOR]
-        if self.simulator_only or not (acts or self.world):
+        if self.simulator_only or not (acts or self.world or self.is_timed):
             return self.simulator_only
+        if self.is_timed:
+            return "no real clock stands still"
         return f"nobody can {acts[0]} a real host from here" if acts else "it needs hosts of its own making"
 
 

@@ -7,7 +7,9 @@ Real hosts are for xapi_real_hosts.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ from xapi_cases import Case
 from xapi_client import Client
 
 from agent.simulator import Simulator
+from agent.simulator.clocks import SetClock
 from agent.simulator.fault_spec import Incident
 from agent.simulator.spec import parse_spec
 
@@ -41,16 +44,27 @@ def world_of(setting: str) -> dict[str, Any]:
 class Simulated:
     """A case's own simulated hosts; see xapi_steps.Setting."""
 
-    def __init__(self, simulator: Simulator, speed: float) -> None:
-        self._simulator, self.speed, self.login = simulator, speed, simulator.login
+    def __init__(self, simulator: Simulator, speed: float, clock: SetClock | None) -> None:
+        self._simulator, self.speed, self.login, self._clock = simulator, speed, simulator.login, clock
         self.urls = [url for _name, url in simulator.hosts]
         self.clients = logged_in(self.urls, self.login)
         self.names = bearings(self.urls, self.clients)
+        if simulator.authority:
+            self.names["authority"] = str(simulator.authority.ca_file)
 
     def pause(self) -> None:
         """Wait for a change, a moment at most."""
         with self._simulator.lock:
             self._simulator.lock.wait(MOMENT_S)
+
+    def go_on(self, seconds: float) -> None:
+        """Let so much time pass, and do what became due."""
+        if self._clock is None:
+            raise ValueError("time passes by itself here")
+        with self._simulator.lock:
+            self._clock.at += seconds
+            self._simulator.world.advance()
+            self._simulator.lock.notify_all()
 
     def act(self, deed: str, host: str, **more: Any) -> None:
         """Let an incident happen now."""
@@ -62,12 +76,15 @@ class Simulated:
 @contextmanager
 def simulated(case: Case) -> Iterator[Simulated]:
     """Yield hosts made for the case; they end with it."""
-    simulator = Simulator(parse_spec(case.world or world_of(case.setting)), speed=case.speed)
-    simulator.start()
-    try:
-        yield Simulated(simulator, case.speed)
-    finally:
-        simulator.stop()
+    clock = SetClock() if case.is_timed else None
+    speed = 1.0 if clock else case.speed
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory())) if case.tls else None
+        spec = parse_spec(case.world or world_of(case.setting))
+        simulator = Simulator(spec, clock=clock, speed=speed, tls_folder=folder)
+        simulator.start()
+        stack.callback(simulator.stop)
+        yield Simulated(simulator, speed, clock)
 
 
 # ---- for simulated and real hosts

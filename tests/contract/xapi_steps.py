@@ -8,7 +8,13 @@ A step is a mapping; the key that it begins with says what it is, the others how
                         `session: text` uses that text as the session, `session: null` sends none;
                         `header: {Subtask-of: $t}`
     http: {...}         a request with `method` (POST), `path` (/), `headers`, `body` (a text; anything else is sent as
-                        JSON) to `host: 1`; then `status: 200`, `body_matches: regex`, `json: x`, `header: {name: x}`
+                        JSON, `!!binary` as it is; `pad: n` fills it up to n bytes with blanks) to `host: 1`; then
+                        `status: 200`, `body_matches: regex`, `body_lacks: text`, `json: x`, `header: {name: x}`
+    raw: {send: text}   these bytes on a connection of their own; then `answers: regex` must come, and it `closes: true`
+    tls: {...}          a handshake in the `version: "1.2"` as `name:` (the host's address) that trusts `trust:` own (what
+                        vouches for the host), anyone, or else what everybody trusts; gives what was agreed and the
+                        certificate: version, pem, fingerprint, common_name, hosts, addresses, years; or `refused: regex`
+    pass: 1.5           so many seconds of the hosts go by; then none do by themselves
     task: $t            wait until it `ends: success`, failure or cancelled; `error: [...]`, `result: text`
     until: {...}        do this call, login or http again and again until it comes out so; `meanwhile: {...}` must come
                         out each time before
@@ -24,19 +30,22 @@ what it gave.  `within: 30` bounds a wait in seconds of the hosts; no step asser
 
 import http.client
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from xapi_client import Client, Outcome, http_request
 from xapi_values import Unknown, is_like, resolved
+from xapi_wire import Raw, handshake
 
 WITHIN_S = 60.0      #: for waits that name no bound, in the hosts' seconds
 PATIENCE_S = 20.0    #: on top of every wait, for a machine that is busy
 OUTCOMES = ("gives", "fails", "drops", "garbles")
-KINDS = ("login", "call", "http", "task", "until", "start", "finish", "race", "act")
+KINDS = ("login", "call", "http", "raw", "tls", "task", "until", "start", "finish", "race", "act", "pass")
 THREADS = 32
 
 
@@ -55,6 +64,9 @@ class Setting(Protocol):
 
     def pause(self) -> None:
         """Return after a moment, at the latest when something has changed."""
+
+    def go_on(self, seconds: float) -> None:
+        """Let time pass where it stands still.  Raises ValueError where it does not."""
 
     def act(self, deed: str, host: str, **more: Any) -> None:
         """Do something to a machine outside the API."""
@@ -78,7 +90,7 @@ class Run:
             for number, step in enumerate(steps, 1):
                 try:
                     self._step(step)
-                except (StepFailed, Unknown, KeyError) as exc:
+                except (StepFailed, Unknown, KeyError, ValueError) as exc:
                     text = f"step {number}, {step}: {exc!r}" if isinstance(exc, KeyError) else f"step {number}: {exc}"
                     raise StepFailed(text.replace(self._setting.login[1], "***")) from None
         finally:
@@ -157,11 +169,9 @@ class Run:
 
     def _http(self, step: dict[str, Any]) -> None:
         request = self._of(step["http"])
-        body = request.get("body")
-        raw = None if body is None else (body if isinstance(body, str) else json.dumps(body)).encode()
         try:
-            answer = http_request(self._setting.urls[request.get("host", 1) - 1], request.get("method", "POST"),
-                                  request.get("path", "/"), raw, request.get("headers", {}), self._read_s)
+            answer = http_request(self._url(request), request.get("method", "POST"), request.get("path", "/"),
+                                  _bytes_of(request), request.get("headers", {}), self._read_s)
         except (OSError, http.client.HTTPException) as exc:
             if step.get("drops"):
                 return
@@ -170,13 +180,51 @@ class Run:
             raise StepFailed(f"it was answered: {answer.status}")
         self._compare("status", answer.status, step.get("status", 200))
         if "body_matches" in step:
-            self._compare("body", answer.body, {"matches": step["body_matches"]})
+            self._compare("body", answer.body, {"matches": self._of(step["body_matches"])})
+        if "body_lacks" in step:
+            self._compare("body", answer.body, {"not": {"has": step["body_lacks"]}})
         if "json" in step:
             self._compare("body", json.loads(answer.body), self._of(step["json"]))
         for name, wanted in step.get("header", {}).items():
             self._compare(name, answer.headers.get(name.lower()), self._of(wanted))
         if "keep" in step:
             self._names[step["keep"]] = answer.body
+
+    def _raw(self, step: dict[str, Any]) -> None:
+        request = self._of(step["raw"])
+        with Raw(self._url(request), PATIENCE_S) as raw:
+            raw.send(request["send"].encode())
+            try:
+                while not raw.ended and (step.get("closes") or not is_like(raw.came, {"matches": step["answers"]})):
+                    raw.read()
+            except TimeoutError:
+                raise StepFailed(f"the connection stays open after {raw.came!r}") from None
+            self._compare("the answer", raw.came, {"matches": self._of(step["answers"])})
+
+    def _tls(self, step: dict[str, Any]) -> None:
+        wanted = self._of(step["tls"])
+        url = self._url(wanted)
+        try:
+            found = handshake(url, wanted.get("name", urlsplit(url).hostname), self._trusted(wanted, url),
+                              wanted.get("version", "1.2"))
+        except ssl.SSLError as exc:
+            self._compare("the handshake", str(exc), {"matches": step.get("refused", "^$")})
+            return
+        if "refused" in step:
+            raise StepFailed(f"the handshake succeeded: {found}")
+        self._expect(step, Outcome("gives", found))
+
+    def _trusted(self, wanted: Mapping[str, Any], url: str) -> str | None:
+        trust = wanted.get("trust", "")
+        if trust == "own":  # a real xapi's certificate vouches for itself
+            return str(self._names.get("authority") or self._kept_certificate(url))
+        return None if trust == "anyone" else ""
+
+    def _kept_certificate(self, url: str) -> str:
+        with NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
+            file.write(handshake(url, "", None, "1.2")["pem"])
+        self._files.append(file.name)
+        return file.name
 
     def _task(self, step: dict[str, Any]) -> None:
         task, client = self._of(step["task"]), self._by(step.get("by", "s"))
