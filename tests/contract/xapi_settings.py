@@ -50,7 +50,7 @@ class Simulated:
         self.clients = logged_in(self.urls, self.login)
         self.names = bearings(self.urls, self.clients)
         if simulator.authority:
-            self.names["authority"] = str(simulator.authority.ca_file)
+            self.names["authority"] = simulator.authority.ca_file.read_text(encoding="ascii")
 
     def pause(self) -> None:
         """Wait for a change, a moment at most."""

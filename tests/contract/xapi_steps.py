@@ -11,9 +11,10 @@ A step is a mapping; the key that it begins with says what it is, the others how
                         JSON, `!!binary` as it is; `pad: n` fills it up to n bytes with blanks) to `host: 1`; then
                         `status: 200`, `body_matches: regex`, `body_lacks: text`, `json: x`, `header: {name: x}`
     raw: {send: text}   these bytes on a connection of their own; then `answers: regex` must come, and it `closes: true`
-    tls: {...}          a handshake in the `version: "1.2"` as `name:` (the host's address) that trusts `trust:` own (what
-                        vouches for the host), anyone, or else what everybody trusts; gives what was agreed and the
-                        certificate: version, pem, fingerprint, common_name, hosts, addresses, years; or `refused: regex`
+    tls: {...}          a handshake in the `version: "1.2"` as `name:` (the host's address) that trusts `trust:` own
+                        (what vouches for the host), anyone, or else what everybody trusts; gives what was agreed and
+                        the certificate: version, pem, fingerprint, common_name, hosts, addresses, years; or
+                        `refused: regex`
     pass: 1.5           so many seconds of the hosts go by; then none do by themselves
     task: $t            wait until it `ends: success`, failure or cancelled; `error: [...]`, `result: text`
     until: {...}        do this call, login or http again and again until it comes out so; `meanwhile: {...}` must come
@@ -106,6 +107,9 @@ class Run:
 
     def _of(self, value: Any) -> Any:
         return resolved(value, self._names)
+
+    def _url(self, request: Mapping[str, Any]) -> str:
+        return self._setting.urls[request.get("host", 1) - 1]
 
     def _by(self, name: str) -> Client:
         if name not in self._clients:
@@ -215,16 +219,12 @@ class Run:
         self._expect(step, Outcome("gives", found))
 
     def _trusted(self, wanted: Mapping[str, Any], url: str) -> str | None:
-        trust = wanted.get("trust", "")
-        if trust == "own":  # a real xapi's certificate vouches for itself
-            return str(self._names.get("authority") or self._kept_certificate(url))
-        return None if trust == "anyone" else ""
+        if wanted.get("trust") == "own":  # a real xapi's certificate vouches for itself
+            return str(self._names.get("authority") or handshake(url, "", None, "1.2")["pem"])
+        return None if wanted.get("trust") == "anyone" else ""
 
-    def _kept_certificate(self, url: str) -> str:
-        with NamedTemporaryFile("w", suffix=".pem", delete=False) as file:
-            file.write(handshake(url, "", None, "1.2")["pem"])
-        self._files.append(file.name)
-        return file.name
+    def _pass(self, step: dict[str, Any]) -> None:
+        self._setting.go_on(float(step["pass"]))
 
     def _task(self, step: dict[str, Any]) -> None:
         task, client = self._of(step["task"]), self._by(step.get("by", "s"))
@@ -297,6 +297,13 @@ class Run:
                 return
             before()
             self._setting.pause()
+
+
+def _bytes_of(request: Mapping[str, Any]) -> bytes | None:
+    body = request.get("body")
+    if body is None or isinstance(body, bytes):
+        return body
+    return (body if isinstance(body, str) else json.dumps(body)).encode().ljust(request.get("pad", 0))
 
 
 def _short(step: Mapping[str, Any]) -> str:

@@ -47,10 +47,10 @@ class Raw:
 def handshake(url: str, name: str, trusted: str | None, version: str) -> dict[str, Any]:
     """Begin TLS of that version with the host at `url` as `name`; return what was agreed and what it presents.
 
-    `trusted` is a file of certificates to trust, "" trusts what everybody does, None anything.
+    `trusted` is the certificate to trust, as PEM, "" trusts what everybody does, None anything.
     Raises ssl.SSLError when one of both refuses.
     """
-    context = _careless() if trusted is None else ssl.create_default_context(cafile=trusted or None)
+    context = _careless() if trusted is None else ssl.create_default_context(cadata=trusted or None)
     context.minimum_version = context.maximum_version = ssl.TLSVersion[f"TLSv{version.replace('.', '_')}"]
     with _connected(url, 30.0) as plain, context.wrap_socket(plain, server_hostname=name) as secure:
         return {"version": secure.version(), **presented(secure.getpeercert(binary_form=True) or b"")}
