@@ -11,6 +11,7 @@ from agent.simulator.memory import DOM0_MEMORY, HOST_OVERHEAD, MIB, overhead_byt
 from agent.simulator.node import Node
 from agent.simulator.spec import HostSpec, StorageSpec, VmSpec, WorldSpec
 from agent.simulator.table import NULL
+from agent.simulator.trait_records import show_on_host, show_on_interfaces, show_on_pool
 from agent.simulator.traits import kept, traits_of
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def install(world: "World", node: Node, pool_name: str = "") -> None:
         db.add("SM", {"name_label": kind.upper(), "type": kind, "vendor": "simulated", "version": "1.0"})
     host = add_host(world, node)
     db.set("pool", pool, master=host)
+    show_on_pool(db, traits_of(node), pool)
     if node.facts.get("shared_sr"):
         add_shared_storage(world, node.pool, StorageSpec("own shared", node.name))
     refresh_pool(db)
@@ -148,6 +150,8 @@ def add_host(world: "World", node: Node) -> str:
             pif |= {"management": True, "IP": node.address, "netmask": "255.255.255.0",
                     "ip_configuration_mode": "Static", "uuid": node.pif_uuid}
         db.add("PIF", pif)
+    show_on_interfaces(db, traits, db.get("host", host, "PIFs"))
+    show_on_host(db, traits, host)
     _add_certificate(world, db, node, host)
     if node.facts.get("bonds"):
         db.add("Bond", {"master": db.get("host", host, "PIFs")[-1]})
