@@ -23,8 +23,8 @@ class Speaking(Command):
 
     @property
     def client(self) -> Client:
-        """The API, at the address that was given."""
-        return Client(self.app.options.endpoint)
+        """The API.  Raises Refusal when what was given can't say who asks, or whom."""
+        return self.app.client  # type: ignore[attr-defined,no-any-return]
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command; return its exit status.  Refusals never show a traceback."""

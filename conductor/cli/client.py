@@ -1,6 +1,7 @@
 """The one door to the API: requests out, answers or refusals back.
 
 It knows HTTP and which exit status a refusal means; it knows no noun and prints nothing.
+How somebody proves who he is, ``conductor/cli/access.py`` knows.
 """
 
 import ipaddress
@@ -10,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
+from requests.auth import AuthBase
 
 Json = dict[str, Any]
 
@@ -24,6 +26,10 @@ _REFUSED_AS_400 = frozenset({"aggregate_not_empty", "zone_differs", "zone_in_use
 CONNECT_S = 5.0
 #: the API itself waits up to two minutes for the conductors
 ANSWER_S = 130.0
+
+#: what to say to whoever proved nothing, or not in the way that is asked for, by the API's challenge
+_WAYS = {"basic": "CORRAL_USER and CORRAL_PASSWORD, or --user and --password-file, say who you are",
+         "keystone": "OS_CLOUD, or OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, say who you are"}
 
 #: shows the uuids of aggregates
 MICROVERSION = "compute 2.42"
@@ -49,14 +55,37 @@ class Answer:
     operation: str | None
 
 
+class Access(AuthBase):
+    """What goes with every request so that the API knows who asks; this one sends nothing."""
+
+    #: the challenge that it answers
+    scheme = ""
+
+    def __init__(self, cacert: str | None = None) -> None:
+        #: file with the certificates that are trusted, instead of the usual ones
+        self.cacert = cacert
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Add it to a request.  Raises Refusal."""
+        return request
+
+    def renew(self) -> bool:
+        """Prove it anew for the next request; return whether that is possible."""
+        return False
+
+    def endpoint(self) -> str | None:
+        """Return where the API is, None when that has to be told.  Raises Refusal."""
+        return None
+
+
 class Client:
     """Speaks to the API at ``endpoint``; each call raises Refusal for whatever isn't a success."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, access: Access | None = None) -> None:
         self._endpoint = endpoint.rstrip("/")
-        self._session = requests.Session()
-        # a proxy of the surroundings can't reach our loopback
-        self._session.trust_env = not _is_loopback(endpoint)
+        self._access = access or Access()
+        self._session = session_for(endpoint)
+        self._session.auth = self._access
 
     def get(self, *path: str | int, **query: Any) -> Json:
         """Return what ``path`` shows; members of the query that are None are left out."""
@@ -84,22 +113,41 @@ class Client:
         url = self._endpoint + "/" + "/".join(quote(str(part), safe="") for part in path)
         sent["headers"] = {"Accept": "application/json", "OpenStack-API-Version": MICROVERSION,
                            **sent.get("headers", {})}
+        # a token must not follow a redirection to somebody else
+        sent.update(allow_redirects=False, verify=self._access.cacert)
+        response = self._sent(method, url, sent)
+        if response.status_code == 401 and self._access.renew():
+            # a token ends in the midst of a long wait; the request was refused, so nothing was done
+            response = self._sent(method, url, sent)
+        return _read(response, self._endpoint, self._access.scheme)
+
+    def _sent(self, method: str, url: str, sent: dict[str, Any]) -> requests.Response:
         try:
             try:
-                response = self._session.request(method, url, **sent)
+                return self._session.request(method, url, **sent)
             except requests.ConnectionError:
                 # perhaps a kept connection was closed meanwhile; the key makes the second harmless
-                response = self._session.request(method, url, **sent)
+                return self._session.request(method, url, **sent)
         except (requests.ConnectionError, requests.Timeout) as exc:
-            raise Refusal(f"The API at {self._endpoint} can't be reached ({_reason(exc)}); is corral-api "
+            raise Refusal(f"The API at {self._endpoint} can't be reached ({reason(exc)}); is corral-api "
                           "running, and is --endpoint right?", "api_unreachable", UNAVAILABLE) from exc
         except (requests.RequestException, ValueError) as exc:
             raise Refusal(f"The endpoint {self._endpoint!r} can't be used: {exc}", "bad_endpoint",
                           USAGE) from exc
-        return _read(response, self._endpoint)
 
 
-def _read(response: requests.Response, endpoint: str) -> Answer:
+def session_for(url: str) -> requests.Session:
+    """Return a session for requests to ``url``."""
+    session = requests.Session()
+    # a proxy of the surroundings can't reach our loopback
+    session.trust_env = not _is_loopback(url)
+    return session
+
+
+def _read(response: requests.Response, endpoint: str, scheme: str) -> Answer:
+    if response.is_redirect:
+        raise Refusal(f"What answers at {endpoint} sends everybody on to {response.headers['location']}; "
+                      "--endpoint has to be the API's own address", "redirected", USAGE)
     try:
         body = response.json() if response.content else {}
     except ValueError:
@@ -113,12 +161,19 @@ def _read(response: requests.Response, endpoint: str) -> Answer:
     code = response.headers.get("Corral-Error") or str(error.get("code", "error"))
     status = REFUSED if code in _REFUSED_AS_400 else _EXIT.get(response.status_code, FAILED)
     message = str(error.get("message") or f"HTTP {response.status_code}")
-    raise Refusal(message, code, status, error.get("details"))
+    details: Json = error.get("details") or {}
+    challenge = response.headers.get("WWW-Authenticate", "").partition(" ")[0].lower()
+    if response.status_code == 401 and challenge in _WAYS and challenge != scheme:
+        details = {**details, "help": _WAYS[challenge]}
+    raise Refusal(message, code, status, details)
 
 
-def _reason(exc: requests.RequestException) -> str:
+def reason(exc: Exception) -> str:
+    """Return why nobody was reached, in few words."""
     if isinstance(exc, requests.ReadTimeout):
         return "it does not answer"
+    if isinstance(exc, requests.exceptions.SSLError):
+        return f"TLS fails: {exc}; --cacert names the file with its authority's certificate"
     return "connection refused" if "refused" in str(exc) else "no connection"
 
 

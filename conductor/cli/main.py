@@ -5,12 +5,15 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import TextIO
 
 from cliff.app import App
 from cliff.commandmanager import CommandManager
 
+from conductor.cli.access import add_options, chosen
+from conductor.cli.client import Client
 from conductor.cli.commands import COMMANDS
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8774"
@@ -22,7 +25,7 @@ class Corral(App):
     NAME = "corral"
 
     def __init__(self, stdout: TextIO | None, stderr: TextIO | None, environ: Mapping[str, str]) -> None:
-        self._default_endpoint = environ.get("CORRAL_ENDPOINT") or DEFAULT_ENDPOINT
+        self._environ = environ
         manager = CommandManager("corral.commands")
         for name, command in COMMANDS.items():
             manager.add_command(name, command)
@@ -33,10 +36,19 @@ class Corral(App):
                             argparse_kwargs: object = None) -> argparse.ArgumentParser:
         """Return the parser of the options that go before every command."""
         parser = super().build_option_parser(description, version, {"prog": "corral", "allow_abbrev": False})
+        given = self._environ.get("CORRAL_ENDPOINT")
         parser.add_argument(
-            "--endpoint", metavar="URL", default=self._default_endpoint,
-            help=f"where the API is (environment: CORRAL_ENDPOINT; now {self._default_endpoint})")
+            "--endpoint", metavar="URL", default=given,
+            help="where the API is (environment: CORRAL_ENDPOINT; "
+                 f"now {given or f'that of the catalogue with Keystone, else {DEFAULT_ENDPOINT}'})")
+        add_options(parser)
         return parser
+
+    @cached_property
+    def client(self) -> Client:
+        """The API, asked by whom options and environment name.  Raises Refusal."""
+        who = chosen(self.options, self._environ)
+        return Client(self.options.endpoint or who.endpoint() or DEFAULT_ENDPOINT, who)
 
     def configure_logging(self) -> None:
         """Log to standard error, once: a process may run several commands."""

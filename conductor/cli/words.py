@@ -137,6 +137,8 @@ def refusal(error: Refusal) -> str:
         lines.append(blockers(one for one in found if isinstance(one, dict)))
     if error.details.get("smallest_change"):
         lines.append(f"  what would help: {safe(error.details['smallest_change'])}")
+    if error.details.get("help"):
+        lines.append(f"  help: {safe(error.details['help'])}")
     return "\n".join(lines)
 
 
