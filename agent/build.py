@@ -32,6 +32,7 @@ class AgentSettings:
     key: bytes | None = field(default=None, repr=False)   #: what its messages are signed with; None: not at all
     ca_file: str | None = None             #: None: the system's authorities
     verify: bool = True                    #: False trusts any certificate; for a laboratory only
+    pins: tuple[str, ...] = ()             #: SHA-256 of the only certificates that are trusted; (): any verified one
     workers: int = 8                       #: orders carried out at the same time
     sync_interval_s: float = 10.0          #: until the conductor's answer says another one
     coalesce_s: float = 0.2                #: changes within it are told by one sync
@@ -99,9 +100,9 @@ class Agent:
 def _access(settings: AgentSettings) -> Access:
     return Access(url=settings.url, username=settings.username, password=settings.password,
                   pool_username=settings.pool_username, pool_password=settings.pool_password,
-                  ca_file=settings.ca_file, verify=settings.verify, connect_s=settings.connect_timeout_s,
-                  read_s=settings.read_timeout_s, hold_s=settings.login_hold_s,
-                  watch_s=settings.watch_timeout_s)
+                  ca_file=settings.ca_file, verify=settings.verify, pins=settings.pins,
+                  connect_s=settings.connect_timeout_s, read_s=settings.read_timeout_s,
+                  hold_s=settings.login_hold_s, watch_s=settings.watch_timeout_s)
 
 
 def incarnation_of(clock: Clock, token: Callable[[], str]) -> str:

@@ -4,6 +4,7 @@ from dataclasses import fields
 from typing import Any
 
 from agent.build import AgentSettings
+from agent.xenapi.trust import Trust, pins_of
 from common import config, errors, mac
 
 _OPTIONS = ("agent.host", "xenapi.url", "xenapi.password_file")
@@ -21,10 +22,15 @@ def settings_from(conf: Any) -> tuple[AgentSettings, str | None]:
     own, key = conf.xenapi, secrets["agent.key_file"]
     if own.pool_username and secrets["xenapi.pool_password_file"] is None:
         raise errors.Invalid("[xenapi] pool_username needs pool_password_file", code="bad_configuration")
+    pins = pins_of(own.pins)
+    if pins and (not own.verify or not own.url.startswith("https:")):
+        raise errors.Invalid("[xenapi] pins need an https url, and verify on", code="bad_configuration")
+    # What can't be read is told now, and not by the first connection.
+    Trust(own.ca_file, own.verify, pins).context()
     return AgentSettings(
         host=conf.agent.host, url=own.url, username=own.username, password=secrets["xenapi.password_file"] or "",
         pool_username=own.pool_username, pool_password=secrets["xenapi.pool_password_file"], ca_file=own.ca_file,
-        verify=own.verify, workers=conf.agent.workers, connect_timeout_s=own.connect_timeout_s,
+        verify=own.verify, pins=pins, workers=conf.agent.workers, connect_timeout_s=own.connect_timeout_s,
         read_timeout_s=own.read_timeout_s, login_hold_s=own.login_hold_s,
         key=None if key is None else mac.read_key(key)), secrets["broker.password_file"]
 

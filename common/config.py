@@ -135,6 +135,10 @@ XENAPI = (
     cfg.StrOpt("pool_password_file", help="File with its password; by default as for the host."),
     cfg.StrOpt("ca_file", help="File with the authorities that certificates are verified against; by default the "
                                "system's."),
+    cfg.ListOpt("pins", default=[],
+                help="SHA-256 fingerprints of the hosts' certificates, as xapi's Certificate records show them. If "
+                     "there are any, the host and its pool's master have to present one of them, whoever issued it "
+                     "(with ca_file, that too). Several: for all members of a pool, and to change a certificate."),
     cfg.BoolOpt("verify", default=True, help="Whether certificates are verified. Turn it off in a laboratory only."),
     cfg.FloatOpt("connect_timeout_s", default=5.0, min=0.1, max=300.0, help="Seconds to connect within."),
     cfg.FloatOpt("read_timeout_s", default=60.0, min=1.0, max=3600.0, help="Seconds to wait for an answer."),

@@ -4,10 +4,10 @@ It knows codes and our errors, no calls.
 """
 
 import http.client
-import xml.parsers.expat
 import xmlrpc.client
 
-from agent.xenapi.transport import BadAnswer, JsonRefused
+from agent.xenapi.answers import BadAnswer
+from agent.xenapi.transport import JsonRefused
 from common import errors
 
 #: what the caller knows after a code: nothing was done, or it must look
@@ -28,16 +28,10 @@ FAILURES: dict[str, tuple[type[errors.Error], str]] = {
 #: codes of a reference or uuid that does not exist (any more)
 ABSENT = frozenset({"HANDLE_INVALID", "UUID_INVALID"})
 
-#: what the transport and the XenAPI package raise when there is no usable answer.
-#: TypeError is the package's own answer to a reply without Status (XENAPI §2).
-NO_ANSWER: tuple[type[Exception], ...] = (
-    OSError,
-    http.client.HTTPException,
-    BadAnswer,
-    xmlrpc.client.Error,
-    xml.parsers.expat.ExpatError,
-    TypeError,
-)
+#: what the transport and the XenAPI package raise when there is no usable answer
+NO_ANSWER: tuple[type[Exception], ...] = (OSError, http.client.HTTPException, BadAnswer, xmlrpc.client.Error)
+#: those of them that say that somebody answers who is not xapi
+STRANGE: tuple[type[Exception], ...] = (BadAnswer, http.client.BadStatusLine, http.client.LineTooLong)
 
 
 def refused(details: list[str]) -> errors.Error:
@@ -59,4 +53,4 @@ def is_absent(error: errors.Error) -> bool:
     return xapi_code(error) in ABSENT
 
 
-__all__ = ["ABSENT", "FAILURES", "NO_ANSWER", "JsonRefused", "is_absent", "refused", "xapi_code"]
+__all__ = ["ABSENT", "FAILURES", "NO_ANSWER", "STRANGE", "JsonRefused", "is_absent", "refused", "xapi_code"]

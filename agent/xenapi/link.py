@@ -5,14 +5,14 @@ ill-formed, and JSON is twenty times cheaper to parse); acting goes through the 
 package.  A link belongs to one thread; it never logs in by itself.
 """
 
-import ssl
 from contextlib import suppress
 from typing import Any
 
 import XenAPI
 
 from agent.xenapi import failures
-from agent.xenapi.transport import JsonRefused, Limits, Line, NotSent, XmlTransport, json_call
+from agent.xenapi.transport import LONGEST_DETAIL, JsonRefused, Limits, Line, NotSent, XmlTransport, json_call
+from agent.xenapi.trust import Untrusted
 from common import errors
 
 API_VERSION = "1.0"  # what a client says at login; xapi takes any
@@ -78,7 +78,7 @@ class Link:
             self.close()
             if _must_log_in(exc):
                 raise errors.SessionLost() from exc
-            raise self._away(f"gives no answer: {exc}", exc) from exc
+            raise self._away(exc) from exc
 
     def act(self, method: str, *params: Any, subtask_of: str | None = None) -> Any:
         """Make the call once; with ``subtask_of`` what it begins becomes part of that task.
@@ -102,27 +102,31 @@ class Link:
             answer = getattr(self._proxy, method)(*params)
         except failures.NO_ANSWER as exc:
             self.close()
-            raise self._away(f"gives no answer: {exc}", exc) from exc
-        if not isinstance(answer, dict) or answer.get("Status") not in ("Success", "Failure"):
-            raise self._away("answers, but not as xapi does")
+            raise self._away(exc) from exc
         if answer["Status"] == "Failure":
-            raise failures.refused(list(answer.get("ErrorDescription", ())))
-        return answer.get("Value")
+            raise failures.refused(answer["ErrorDescription"])
+        return answer["Value"]
 
     def _unanswered(self, method: str, exc: Exception) -> errors.Error:
         self.close()
         if _must_log_in(exc):
             return errors.SessionLost()
         if isinstance(exc, NotSent):
-            return self._away(f"can't be reached: {exc}", exc)
-        return errors.OutcomeUnknown(f"{self.url} gave no answer to {method}: {exc}")
+            return self._away(exc)
+        return errors.OutcomeUnknown(f"{self.url} gave no answer to {method}: {str(exc)[:LONGEST_DETAIL]}")
 
-    def _away(self, how: str, exc: Exception | None = None) -> errors.Unavailable:
-        # A certificate that doesn't hold is a reason of its own: waiting won't help.
-        untrusted = exc is not None and isinstance(exc.__cause__, ssl.SSLCertVerificationError)
-        return errors.Unavailable(
-            f"{self.url} {how}", code="hypervisor_tls" if untrusted else "hypervisor_unavailable"
-        )
+    def _away(self, exc: Exception) -> errors.Unavailable:
+        """Return what to say of no answer, one that isn't xapi's, and a peer that isn't trusted: waiting helps
+        the first only, so each has a code of its own.
+        """
+        if isinstance(exc, NotSent):
+            untrusted = isinstance(exc.__cause__, Untrusted)
+            return errors.Unavailable(f"{self.url} {'is not trusted' if untrusted else 'gives no answer'}: {exc}",
+                                      code="hypervisor_tls" if untrusted else "hypervisor_unavailable")
+        strange = isinstance(exc, failures.STRANGE)
+        how, code = ("answers, but not as xapi does", "hypervisor_answer") if strange else (
+            "gives no answer", "hypervisor_unavailable")
+        return errors.Unavailable(f"{self.url} {how}: {str(exc)[:LONGEST_DETAIL]}", code=code)
 
     def close(self) -> None:
         """Close the connections; the session goes on."""

@@ -5,6 +5,7 @@ scheme and port of the own URL.  It knows no orders.
 """
 
 import ipaddress
+import logging
 import socket
 import threading
 from collections.abc import Mapping
@@ -17,9 +18,12 @@ from agent.xenapi import failures
 from agent.xenapi.link import Link
 from agent.xenapi.mirror import PoolMirror
 from agent.xenapi.pool import XenPool
-from agent.xenapi.transport import Limits, tls_context
+from agent.xenapi.transport import Limits
+from agent.xenapi.trust import Trust
 from common import errors
 from common.clock import Clock
+
+LOG = logging.getLogger(__name__)
 
 #: after a refused login, how long the host isn't asked again: passwords are not to be hammered
 HOLD_S = 10.0
@@ -36,6 +40,7 @@ class Access:
     pool_password: str | None = field(default=None, repr=False)
     ca_file: str | None = None
     verify: bool = True
+    pins: tuple[str, ...] = ()         #: as ``trust.pins_of`` returns them
     connect_s: float = 5.0
     read_s: float = 60.0
     hold_s: float = HOLD_S
@@ -62,9 +67,8 @@ class XenHypervisor:
         self._originator = originator
         self._clock = clock
         secure = urlsplit(access.url).scheme == "https"
-        self._limits = Limits(
-            access.connect_s, access.read_s, tls_context(access.ca_file, access.verify) if secure else None
-        )
+        trust = Trust(access.ca_file, access.verify, access.pins)
+        self._limits = Limits(access.connect_s, access.read_s, trust, trust.context() if secure else None)
         self._quick = replace(self._limits, read_s=min(access.read_s, access.watch_s))
         self._lock = threading.Lock()
         self._locating = threading.Lock()
@@ -213,8 +217,17 @@ class XenHypervisor:
             except errors.Error as exc:
                 self._leave()
                 here = replace(self._here, role="unreachable", trouble=_trouble(exc))
+            self._tell(here)
             self._here = here
             return here
+
+    def _tell(self, here: Whereabouts) -> None:
+        """Log what has come to be wrong with the host, or right, once."""
+        before, now = self._here.trouble, here.trouble
+        if now and (not before or before.get("code") != now.get("code")):
+            LOG.warning("%s: %s", now["code"], now["message"])
+        elif before and not now:
+            LOG.warning("%s is read again (it was: %s)", self._access.url, before["code"])
 
     def _locate(self) -> Whereabouts:
         if self._watch is not None:
