@@ -63,7 +63,7 @@ class Agent:
         self._inventory = Inventory(speaker, self._hypervisor, self._worker, clock, url=settings.url,
                                     rhythm=rhythm, pace=pace, pulse=pulse, on_superseded=self._supersede)
         self._server = rpc.Server(transport, rpc.TOPIC_AGENT, settings.host, messages.AGENTS_VERSION,
-                                  rpc.methods_of(AgentManager(self._worker), ["ring"]), workers=1)
+                                  rpc.methods_of(AgentManager(self._worker, self._poke), ["ring"]), workers=1)
 
     def start(self) -> None:
         """Listen, and say that we are here.  Returns at once; the hypervisor need not answer."""

@@ -211,6 +211,8 @@ class Inventory:
             self.poke()
         for task in answer.dropped:
             self._worker.drop(task)
+        for order in answer.called_off:
+            self._worker.call_off(str(order["task"]), int(order["attempt"]))
         for order in answer.orders:
             self._worker.ring(str(order["task"]), int(order["attempt"]))
         if answer.observe and here.role in ("standalone", "master", "slave"):

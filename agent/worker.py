@@ -69,12 +69,14 @@ class Attempt:
     claimed_session: str | None = None
     fenced: list[str] = field(default_factory=list)
     reported: bool = False
+    #: set when nobody wants the order any more; what was begun is then asked to end
+    called_off: threading.Event = field(default_factory=threading.Event)
     #: set when the agent stops or the conductor gave the task up
     ended: threading.Event = field(default_factory=threading.Event)
 
 
 class Worker:
-    """Runs attempts; ``ring``, ``drop``, ``running`` and ``stop`` are for any thread."""
+    """Runs attempts; ``ring``, ``drop``, ``call_off``, ``running`` and ``stop`` are for any thread."""
 
     def __init__(self, hypervisor: Hypervisor, conductor: Conductor, clock: Clock, *, threads: int = 8,
                  pace: Pace | None = None, on_superseded: Callable[[], None] = lambda: None,
@@ -91,14 +93,17 @@ class Worker:
         self._highest_epoch = 0
         self._stopping = False
 
-    def ring(self, task: str, attempt: int) -> None:
-        """Work on this attempt as soon as a thread is free; once, however often it rings."""
+    def ring(self, task: str, attempt: int) -> bool:
+        """Work on this attempt as soon as a thread is free; return False when it is at hand already."""
         with self._lock:
-            if self._stopping or (task, attempt) in self._attempts:
-                return
+            if self._stopping:
+                return True
+            if (task, attempt) in self._attempts:
+                return False
             entry = self._attempts[task, attempt] = Attempt(task, attempt)
             future = self._pool.submit(self._run, entry)
         future.add_done_callback(_log_bug)
+        return True
 
     def drop(self, task: str) -> None:
         """Stop working on ``task``: the conductor gave it up.  What runs in the pool is left alone."""
@@ -106,6 +111,17 @@ class Worker:
             dropped = [entry for entry in self._attempts.values() if entry.task == task]
         for entry in dropped:
             _end(entry)
+
+    def call_off(self, task: str, attempt: int) -> None:
+        """Ask once that the attempt's work ends, if it still can; what comes of it is reported.  Idempotent."""
+        with self._lock:
+            entry = self._attempts.get((task, attempt))
+        if entry is None or entry.called_off.is_set():
+            return
+        entry.called_off.set()
+        driver = entry.driver
+        if driver is not None:
+            driver.nudge()
 
     def running(self) -> list[dict[str, Any]]:
         """Return what this process works on, as a sync lists it."""
@@ -260,6 +276,8 @@ class Worker:
         if claim.verdict != "yours" or claim.order is None:
             raise Withdrawn(f"the claim was answered with {claim.verdict}")
         order = entry.order = Order.from_wire(claim.order)
+        if order.called_off:
+            entry.called_off.set()
         with self._lock:
             self._highest_epoch = max(self._highest_epoch, order.epoch)
         self._hypervisor.know(entry.task, order.members)
@@ -289,7 +307,7 @@ class Worker:
     def _machine(self, entry: Attempt) -> Machine:
         assert entry.driver is not None and entry.order is not None, "entered before"
         return machine_for(entry.order, Surroundings(entry.driver, self._hypervisor, self._clock,
-                                                     lambda: self._may_act(entry)))
+                                                     lambda: self._may_act(entry), entry.called_off.is_set))
 
     def _report_settled(self, entry: Attempt, machine: Machine, settled: Settled) -> None:
         entry.progress = 1.0

@@ -1,6 +1,7 @@
 """What conductors say to one agent: the client side of topic ``corral.agent``; casts only.
 
 1.0  ring
+1.2  a ring for an attempt that is at hand asks for a sync, which says what is new about it
 """
 
 from typing import Any

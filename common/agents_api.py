@@ -3,6 +3,7 @@
 1.0  sync, claim, report
 1.1  ``mac`` with all three; a sync says the agent's version; a pool report that was acknowledged
      by its digest is not sent again while nothing changes
+1.2  the answers to a sync and to a claim say which moves are called off
 """
 
 from typing import Any

@@ -39,11 +39,12 @@ def sync(tx: Transaction, said: Sync) -> SyncAnswer:
     observed = _elect(tx, host)
     digest = _see(tx, observed, said) if observed is not None else None
     _freeze(tx, host)
-    waiting, dropped = orders.hear(tx, host, said.running)
+    heard = orders.hear(tx, host, said.running)
     if first:
         LOG.info("The agent of host %s is heard", host.name)
-    return SyncAnswer(observe=observed is not None, interval_s=tx.settings.sync_interval_s, orders=waiting,
-                      dropped=dropped, members=_members(tx, host, said), report_digest=digest)
+    return SyncAnswer(observe=observed is not None, interval_s=tx.settings.sync_interval_s, orders=heard.waiting,
+                      dropped=heard.dropped, called_off=heard.called_off, members=_members(tx, host, said),
+                      report_digest=digest)
 
 
 def _members(tx: Transaction, host: Host | None, said: Sync) -> dict[str, str]:

@@ -49,12 +49,14 @@ class Surroundings:
     """What a machine is handed: who answers, the time, and its right to act.
 
     ``may_act`` returns when the claim is fresh, and raises when the order was withdrawn.
+    ``called_off`` says whether nobody wants the order any more.
     """
 
     driver: PoolSession
     hypervisor: Hypervisor
     clock: Clock
     may_act: Callable[[], None]
+    called_off: Callable[[], bool] = lambda: False
 
 
 class Machine:

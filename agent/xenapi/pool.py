@@ -30,7 +30,7 @@ class XenPool(HostCalls, WorkCalls):
         self._events = link.twin()
         self._token = ""
         self._watched: tuple[str, ...] = ()
-        self._interrupted = threading.Event()
+        self._interrupted, self._nudged = threading.Event(), threading.Event()
 
     @property
     def session_uuid(self) -> str:
@@ -60,13 +60,18 @@ class XenPool(HostCalls, WorkCalls):
         self._interrupted.set()
         self._events.abort()
 
+    def nudge(self) -> None:
+        """Make a running ``wait``, or else the next one, return now."""
+        self._nudged.set()
+        self._events.abort()
+
     def wait(self, watches: Sequence[Watch], timeout_s: float) -> None:
         """Wait by event.from for a change of one of ``watches`` since the last wait.
 
         With other watches than before it returns at once, for their state may have
         changed between the last look and this call.
         """
-        if self._interrupted.is_set():
+        if self._is_disturbed():
             return
         classes = tuple(sorted(self._class_of(watch) for watch in watches))
         if classes != self._watched:
@@ -77,10 +82,16 @@ class XenPool(HostCalls, WorkCalls):
                 "event.from", list(classes), self._token, float(timeout_s), timeout_s=timeout_s + LATE_S
             )
         except errors.Unavailable:
-            if self._interrupted.is_set():
+            if self._is_disturbed():
                 return
             raise
         self._token = answer["token"]
+
+    def _is_disturbed(self) -> bool:
+        """Return whether nobody should wait now; a nudge counts once."""
+        nudged = self._nudged.is_set()
+        self._nudged.clear()
+        return nudged or self._interrupted.is_set()
 
     def _class_of(self, watch: Watch) -> str:
         kind, name = watch

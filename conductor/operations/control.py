@@ -4,6 +4,7 @@ from common import errors
 from conductor import states
 from conductor.db import hosts, operations
 from conductor.db.models import Operation, Task
+from conductor.operations import calling_off
 from conductor.operations.advance import advance, move_on
 from conductor.operations.engine import Transaction
 
@@ -25,6 +26,8 @@ def actions(operation: Operation) -> list[str]:
 def cancel(tx: Transaction, operation_id: str, user: str) -> Operation:
     """Stop sending, await what is in flight, then put the host into the state promised for a cancel.
 
+    A move that is an operation of its own is called off, and ends early if xapi can still do that.
+
     Raises NotFound, WrongState (ended, or past the point of return).
     """
     operation = _changeable(tx, operation_id, "cancel")
@@ -38,6 +41,7 @@ def cancel(tx: Transaction, operation_id: str, user: str) -> Operation:
         raise errors.WrongState("The host is being enabled at this moment; disable it afterwards", code="past_return")
     move_on(tx, operation, "cancel", by=user)
     advance(tx, operation)
+    calling_off.ring(tx, operation)
     return operation
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from conductor import states
+from conductor.operations.calling_off import too_late
 from conductor.operations.view import (
     Attention,
     Decision,
@@ -58,7 +59,7 @@ def restore(view: View, limits: Limits) -> Decision:
 def relocate(view: View, limits: Limits) -> Decision:
     """Decide for vm_migrate: one move, which is done only when the VM was read at its destination."""
     if view.state in (_Op.CANCELLING, _Op.FAILING):
-        return _let_go(view)
+        return _wind_up(view, None) or Decision(event="settled", result=too_late(view.of("vm_migrate")[-1]))
     if view.state is not _Op.RUNNING:
         return Decision()
     decision, rescue = _moves(view, limits), _rescue(view)

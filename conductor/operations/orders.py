@@ -4,12 +4,14 @@ It accepts a claim or a report only from the task's executor and from the newest
 process of that host; what the readings mean is ``judge``'s to say.
 """
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.messages import Claim, Order, Report
 from conductor import states
 from conductor.db import hosts, operations
 from conductor.db.models import ClaimRecord, Host, Operation, Task
+from conductor.operations import calling_off
 from conductor.operations.advance import MOVING, advance, choose_executor, resend_after, silent_at
 from conductor.operations.engine import Transaction
 from conductor.operations.judge import Verdict, judge
@@ -58,7 +60,8 @@ def _order(tx: Transaction, task: Task, operation: Operation, fence: list[str]) 
         members[task.args["master_uuid"]] = task.args["master_address"]
     return Order(task=task.id, attempt=task.attempt, kind=task.kind, operation=operation.id, host=task.host,
                  host_uuid=task.host_uuid, executor=task.executor, epoch=operation.epoch, pool=task.pool,
-                 args=task.args, limit_s=task.limit_s, fence=fence, members=members)
+                 args=task.args, limit_s=task.limit_s, fence=fence, members=members,
+                 called_off=calling_off.is_called_off(task, operation))
 
 
 def report(tx: Transaction, executor: str, incarnation: str, number: int, said: Report) -> bool:
@@ -102,6 +105,7 @@ def _settle(tx: Transaction, operation: Operation, task: Task, verdict: Verdict)
     event, settings = verdict.event or "", tx.settings
     awaited = bool(verdict.detail and verdict.detail.get("past_return"))
     patient = awaited or (task.kind == "observe" and operation.kind == "maintenance_start")
+    patient = patient or calling_off.is_called_off(task, operation)
     if event == "no_effect" and not patient and task.attempt >= settings.move_attempts:
         event = "exhausted"
     if event in ("refused", "exhausted"):
@@ -157,14 +161,23 @@ def _let_others_move(tx: Transaction, operation: Operation) -> None:
             advance(tx, other)
 
 
-def hear(tx: Transaction, host: Host, running: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Take in what an agent says it is at; return the orders that wait for it, and what it should drop.
+@dataclass
+class Heard:
+    """What an agent is told about its orders, as a SyncAnswer lists it."""
+
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+    called_off: list[dict[str, Any]] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+
+def hear(tx: Transaction, host: Host, running: list[dict[str, Any]]) -> Heard:
+    """Take in what an agent says it is at; return what waits for it, and what it should end or drop.
 
     A task that an earlier process of the same host had claimed becomes unknown here, and is
     offered to this one.
     """
     at = {(str(one.get("task")), one.get("attempt")): one for one in running}
-    waiting, wanted = [], set()
+    answer, wanted = Heard(), set()
     for task in operations.for_executor(tx.session, host.name):
         wanted.add(task.id)
         said = at.get((task.id, task.attempt))
@@ -178,12 +191,14 @@ def hear(tx: Transaction, host: Host, running: list[dict[str, Any]]) -> tuple[li
             if task.state == _Task.UNKNOWN and (task.not_before or 0.0) <= tx.now:
                 operation = operations.get(tx.session, task.operation_id)
                 tx.apply(task, "heard", operation)
+            if calling_off.is_called_off(task, operation or operations.get(tx.session, task.operation_id)):
+                answer.called_off.append({"task": task.id, "attempt": task.attempt})
         elif task.state in (_Task.SENT, _Task.UNKNOWN) and (task.not_before or 0.0) <= tx.now:
-            waiting.append({"task": task.id, "attempt": task.attempt})
+            answer.waiting.append({"task": task.id, "attempt": task.attempt})
         if operation is not None:
             operation.wake_at = tx.now
-    dropped = sorted({task_id for task_id, _ in at} - wanted)
-    return waiting, dropped
+    answer.dropped = sorted({task_id for task_id, _ in at} - wanted)
+    return answer
 
 
 def silence(tx: Transaction, operation: Operation) -> None:

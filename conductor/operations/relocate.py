@@ -91,7 +91,8 @@ def _store(tx: Transaction, pool: str, source: Host, plan: model.Plan, user: str
 def abort(tx: Transaction, vm_uuid: str, number: int, user: str) -> Operation:
     """Cancel a move: with its operation if it is the only one there, else by withdrawing it.
 
-    What an agent has begun is awaited, since xapi may be past its point of return.
+    Of what an agent has begun xapi is asked to make an end; past its point of return the move succeeds,
+    and the operation's result says so.
     Raises NotFound (no such move of the VM that has not ended), WrongState.
     """
     found = moves.get(tx.session, number)

@@ -83,6 +83,7 @@ class Desk:
         self.observers: set[str] = set()
         self.superseded: set[str] = set()
         self.dropped: list[str] = []
+        self.called_off: list[dict[str, Any]] = []
         self.interval_s = 10.0
         self._changed = threading.Condition()
         self._numbers = itertools.count(1)
@@ -133,6 +134,7 @@ class Desk:
                 orders=waiting,
                 members=dict(self.members),
                 dropped=list(self.dropped),
+                called_off=list(self.called_off),
             )
 
     def claim(

@@ -138,6 +138,9 @@ class Session:
     def interrupt(self) -> None:
         self._interrupted.set()
 
+    def nudge(self) -> None:
+        self.world.calls.append("nudge")
+
     def pool_uuid(self) -> str:
         self._called("pool_uuid")
         return self.world.uuid

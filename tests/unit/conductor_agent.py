@@ -39,6 +39,7 @@ class Agent:
         self.world, self.name = world, name
         self.is_up = True
         self.deaf = False           #: its messages are lost
+        self.version = "1.2"        #: what it speaks; before 1.2 it knows nothing of moves that are called off
         self.answers: list[str] = []
         self.restart()
 
@@ -63,7 +64,7 @@ class Agent:
         role = "standalone" if len(pool.records) == 1 else "master" if pool.master == self.host.uuid else "slave"
         return {"host": self.name, "incarnation": self.incarnation, "sequence": next(_NUMBERS), "role": role,
                 "url": f"http://{self.host.address}", "host_uuid": self.host.uuid, "address": self.host.address,
-                "version": "1.1", "pool": pool.uuid, "running": [
+                "version": self.version, "pool": pool.uuid, "running": [
                     {"task": task, "attempt": attempt, "progress": 0.5} for task, attempt in self.running],
                 "report": self.world.pool.pool_report(pool) if self.observes else None,
                 **({} if self.host.answers else {"role": "unreachable", "report": None,
@@ -81,13 +82,22 @@ class Agent:
         self.observes = answer["observe"]
         for task in answer["dropped"]:
             self.running = {key: one for key, one in self.running.items() if key[0] != task}
+        for order in answer["called_off"] if self.version >= "1.2" else []:
+            self._call_off(self.running[order["task"], order["attempt"]])
         for order in answer["orders"]:
             self.hear(order["task"], order["attempt"])
         return answer
 
+    def _call_off(self, run: Running) -> None:
+        run.order["called_off"] = True
+        if run.acted:
+            self.world.pool.cancel(run.order["task"])
+
     def hear(self, task: str, attempt: int) -> None:
-        """Take note of a doorbell."""
-        if self.is_up and not self.deaf and (task, attempt) not in self.heard:
+        """Take note of a doorbell; one for what is at hand asks for a sync."""
+        if (task, attempt) in self.running:
+            self.next_sync_at = 0.0
+        elif self.is_up and not self.deaf and (task, attempt) not in self.heard:
             self.heard.append((task, attempt))
 
     def claim(self, task: str, attempt: int) -> str:
@@ -207,7 +217,7 @@ class Agent:
         if vm is not None and not run.acted:
             if vm.operations:
                 return None
-            if vm.host == args["source"] and vm.power == "Running":
+            if vm.host == args["source"] and vm.power == "Running" and not run.order["called_off"]:
                 run.acted = True
                 try:
                     pool.migrate(run.order["task"], run.order["attempt"], args)

@@ -88,6 +88,7 @@ class Hypervisors:
         self.vms: dict[str, Vm] = {}
         self.work: dict[str, Work] = {}
         self.move_s, self.join_s = 20.0, 30.0
+        self.pause_s = 3.0      #: the last part of a move, in which it can't be cancelled
         #: code by VM: its next migrations are refused or fail; "lost_power": after it was suspended
         self.move_fails: dict[str, list[str]] = {}
         #: by joiner: a code of xapi's, or "dead_record"
@@ -174,6 +175,14 @@ class Hypervisors:
                   if (host := self.by_uuid(uuid))}
         self.work[task] = Work("migrate", task, attempt, self.clock.now() + self.move_s, args, started_at=starts)
         return self.work[task]
+
+    def cancel(self, task: str) -> None:
+        """End a migration that is not in its last ``pause_s``; the VM stays where it is."""
+        work = self.work[task]
+        self.calls.append((self.clock.now(), "cancel", work.args["vm"]))
+        if work.status == "pending" and self.clock.now() < work.ends_at - self.pause_s:
+            vm = self.vms[work.args["vm"]]
+            work.status, vm.operations, vm.scheduled = "cancelled", [], None
 
     def join(self, task: str, attempt: int, joiner: Host, master_address: str) -> Work:
         """Begin a join.  Raises Refused."""

@@ -6,6 +6,7 @@ from agent_world import Session, World, machine, settled, steps_of
 
 from agent.driver import Work, WorkState
 from agent.tasks import MACHINES
+from agent.tasks.machine import Machine
 from common import errors
 
 MOVE = {"vm": "v1", "source": "h1", "destination": "h2"}
@@ -283,3 +284,46 @@ def test_a_refused_eject_says_why_and_that_the_host_is_still_there() -> None:
     end = settled(world, "pool_eject", host="h3")
     assert end.readings["on_master"] is True and end.error is not None
     assert end.error["params"] == ["VM resident on host"]
+
+
+# called off
+def called_off_machine(world: World, begins_s: float, limit_s: float = 600.0) -> tuple[Machine, list[bool]]:
+    """Return the machine of a move that is called off ``begins_s`` from now, and a list to call it off by."""
+    made, off = machine(world, "vm_migrate", MOVE, limit_s=limit_s), [False]
+    made.around.called_off = lambda: off[0]
+    world.after(begins_s, lambda: off.__setitem__(0, True))
+    return made, off
+
+
+def test_a_move_that_is_called_off_in_mid_stream_is_cancelled_once_and_the_vm_stays() -> None:
+    world = moving_world()
+    moving, _ = called_off_machine(world, 5.0)
+    _, end = steps_of(moving, world)
+    assert world.calls.count("cancel") == 1 and world.vms["v1"].resident_on == "h1"
+    assert end.readings["task"] == "cancelled" and end.readings["acted"] and end.error is None
+
+
+def test_a_move_that_is_called_off_before_it_began_does_not_begin() -> None:
+    world = moving_world()
+    moving, off = called_off_machine(world, 0.0)
+    off[0] = True
+    _, end = steps_of(moving, world)
+    assert "migrate" not in world.calls and not end.readings["acted"]
+
+
+def test_a_move_whose_vm_is_suspended_already_is_not_cancelled_and_ends_where_it_goes() -> None:
+    world = moving_world()
+    moving, _ = called_off_machine(world, 5.0)
+    world.after(4.0, lambda: world.work.update(
+        {name: WorkState("pending", 0.9, False) for name in world.work}))
+    _, end = steps_of(moving, world)
+    assert "cancel" not in world.calls and world.vms["v1"].resident_on == "h2"
+    assert end.readings["task"] == "success"
+
+
+def test_a_cancel_without_effect_is_not_said_again() -> None:
+    world = moving_world()
+    moving, _ = called_off_machine(world, 5.0, limit_s=20.0)
+    world.refuse("cancel", "INTERNAL_ERROR")
+    _, end = steps_of(moving, world)
+    assert world.calls.count("cancel") == 1 and end.readings["task"] == "success" and end.error is None

@@ -7,6 +7,7 @@ from typing import Any
 from agent_world import Hypervisor, Session, World
 
 from agent.driver import PoolSession
+from agent.manager import AgentManager
 from agent.worker import Pace, Worker
 from common import errors
 from common.messages import Claim, Order, Report
@@ -294,3 +295,25 @@ def test_a_standing_refusal_to_read_ends_with_the_limit() -> None:
         crew.worker.ring("t1", 1)
         report = books.settled()
     assert report.error is not None and report.error["code"] == "INTERNAL_ERROR" and report.readings == {}
+
+
+def test_a_ring_for_what_is_at_hand_asks_for_a_sync() -> None:
+    world, order = moving()
+    books = Books(order)
+    asked: list[str] = []
+    with Crew(world, books) as crew:
+        manager = AgentManager(crew.worker, lambda: asked.append("sync"))
+        books.on_claim = lambda: manager.ring({}, "t1", 1)
+        manager.ring({}, "t1", 1)
+        books.settled()
+    assert asked == ["sync"] and len(books.claims) == 1
+
+
+def test_a_move_that_is_called_off_ends_by_its_own_thread() -> None:
+    world, order = moving()
+    books = Books(order)
+    with Crew(world, books) as crew:
+        world.after(5.0, lambda: crew.worker.call_off("t1", 1))
+        crew.worker.ring("t1", 1)
+        assert books.settled().readings["task"] == "cancelled" and world.vms["v1"].resident_on == "h1"
+    assert world.calls.count("cancel") == 1 and world.calls.count("nudge") == 1

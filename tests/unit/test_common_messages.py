@@ -65,6 +65,12 @@ def test_an_agent_of_1_0_says_what_it_speaks_by_saying_nothing() -> None:
     assert messages.SyncAnswer.from_wire(read("v1_0/sync_answer")).report_digest is None
 
 
+def test_nothing_is_called_off_by_conductors_before_1_2() -> None:
+    assert messages.SyncAnswer.from_wire(read("v1_1/sync_answer")).called_off == []
+    assert not messages.Order.from_wire(read("v1_0/order")).called_off
+    assert messages.Order.from_wire(read("v1_2/order")).called_off
+
+
 def test_a_message_without_a_required_field_is_refused() -> None:
     with pytest.raises(TypeError):
         messages.Claim.from_wire({})

@@ -252,11 +252,58 @@ def test_aborting_a_move_of_its_own_cancels_it_before_an_agent_has_claimed_it(wo
     assert world.pool.on("h1") == ["v1", "v2"] and world.pool.calls == []
 
 
-def test_aborting_a_move_under_way_awaits_it_and_ends_cancelled(world: Seen) -> None:
+def test_aborting_a_move_under_way_has_its_agent_end_it_at_once(world: Seen) -> None:
     operation = world.move("v1", "h2")
     world.run(lambda: world.pool.calls != [])
+    began = world.clock.now()
     assert world.ask("migration_abort", vm="v1", id=1)["state"] == "cancelling"
-    assert world.finish(operation)["state"] == "cancelled" and world.pool.harm == []
+    ended = world.finish(operation)
+    assert (ended["state"], ended["result"]) == ("cancelled", None)
+    assert world.clock.now() - began <= 5.0, "sooner than the next heartbeat"
+    assert world.pool.on("h1") == ["v1", "v2"] and world.pool.harm == []
+    assert [call for _, call, _ in world.pool.calls] == ["migrate", "cancel"]
+    assert world.ask("migration_show", id=1)["state"] == "skipped"
+
+
+def test_a_move_that_is_aborted_too_late_is_done_and_the_operation_says_so(world: Seen) -> None:
+    operation = world.move("v1", "h2")
+    world.run(lambda: world.pool.calls != [])
+    world.pass_time(world.pool.move_s - 2.0)
+    assert world.ask("operation_cancel", id=operation)["state"] == "cancelling"
+    ended = world.finish(operation)
+    assert ended["state"] == "cancelled" and ended["result"]["moved"]["host"] == "h2"
+    assert "too late" in ended["result"]["moved"]["message"]
+    assert world.ask("migration_show", id=1)["state"] == "done" and world.pool.on("h2") == ["v1"]
+
+
+def test_a_move_is_aborted_by_the_next_heartbeat_when_the_doorbell_is_lost(world: Seen) -> None:
+    operation = world.move("v1", "h2")
+    world.run(lambda: world.pool.calls != [])
+    world.loses_rings = True
+    world.ask("migration_abort", vm="v1", id=1)
+    assert world.finish(operation)["state"] == "cancelled" and world.pool.on("h1") == ["v1", "v2"]
+
+
+def test_a_successor_of_the_agent_begins_no_move_that_is_called_off_meanwhile(world: Seen) -> None:
+    operation = world.move("v1", "h2")
+    world.pool.vms["v1"].operations = ["snapshot"]      # its agent has claimed it, and waits
+    world.run(lambda: world.ask("migration_show", id=1)["state"] == "executing")
+    world.agents["h1"].deaf = True
+    world.ask("migration_abort", vm="v1", id=1)
+    world.agents["h1"].restart()
+    world.agents["h1"].deaf = False
+    world.pool.vms["v1"].operations = []
+    assert world.finish(operation)["state"] == "cancelled"
+    assert world.pool.calls == [] and world.ask("migration_show", id=1)["state"] == "skipped"
+
+
+def test_an_agent_before_1_2_is_awaited(world: Seen) -> None:
+    for agent in world.agents.values():
+        agent.version = "1.1"
+    operation = world.move("v1", "h2")
+    world.run(lambda: world.pool.calls != [])
+    world.ask("migration_abort", vm="v1", id=1)
+    assert world.finish(operation)["result"]["moved"]["vm"] == "v1" and world.pool.on("h2") == ["v1"]
 
 
 def test_aborting_a_move_of_a_drain_withdraws_it_and_the_drain_plans_again(world: Seen) -> None:

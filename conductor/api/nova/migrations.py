@@ -43,7 +43,7 @@ def show(request: Request) -> Answer:
 
 
 def abort(request: Request) -> Answer:
-    """Cancel one move of the server; since 2.24.  What an agent has begun is awaited."""
+    """Cancel one move of the server; since 2.24.  Whether one that was begun could still be ended, its status says."""
     since(request, (2, 24))
     operation = request.ask("migration_abort", vm=request.path["server"], id=_number(request))
     return Answer(None, 202, accepted({}, operation).headers)
