@@ -6,6 +6,7 @@ It knows no table.
 """
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,9 @@ from sqlalchemy import event
 
 from common import errors
 
-#: execution option of connections on which nothing is to be written
-_READS_ONLY = "reads_only"
-
-_POOL: dict[str, Any] = {"poolclass": sqlalchemy.pool.QueuePool, "pool_size": 16, "max_overflow": 16}
+_POOL: dict[str, Any] = {"poolclass": sqlalchemy.pool.QueuePool, "pool_size": 8, "max_overflow": 8}
+#: seconds for which a connection that was used needs no look at whether it is still there
+_FRESH_S = 1.0
 #: what a message may take in a MySQL packet besides its largest values
 _PACKET_SPARE_BYTES = 64 * 1024
 
@@ -46,8 +46,11 @@ class Patience:
         return None if self.statement_s is None else self.statement_s + self.spare_s
 
 
-def create(url: str, patience: Patience) -> sqlalchemy.Engine:
+def create(url: str, patience: Patience, reads_only: bool = False) -> sqlalchemy.Engine:
     """Return an engine; it connects when it is first used.
+
+    ``reads_only``: on its connections one sees one moment, and writes nothing.  They are its own,
+    since to turn a connection from one into the other costs more than a small query.
 
     Raises sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError; Invalid for
     a kind of database that is not supported.
@@ -58,17 +61,9 @@ def create(url: str, patience: Patience) -> sqlalchemy.Engine:
     if kind not in kinds:
         raise errors.Invalid(f"The database is SQLite, PostgreSQL, MariaDB or MySQL, not {kind}",
                              code="bad_database_url")
-    engine = kinds[kind](parsed, patience)
+    engine = kinds[kind](parsed, patience, reads_only)
     event.listen(engine, "handle_error", _told_apart, retval=True)
     return engine
-
-
-def for_reading(engine: sqlalchemy.Engine) -> sqlalchemy.Engine:
-    """Return an engine with the same pool on whose connections one sees one moment, and writes nothing."""
-    if engine.dialect.name == "postgresql":
-        # Said by the driver's BEGIN, without a statement of its own.
-        return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    return engine.execution_options(**{_READS_ONLY: True})
 
 
 def _told_apart(context: sqlalchemy.ExceptionContext) -> Any:
@@ -76,7 +71,7 @@ def _told_apart(context: sqlalchemy.ExceptionContext) -> Any:
     return None if isinstance(context.original_exception, errors.Error) else exc_filters.handler(context)
 
 
-def _sqlite(url: sqlalchemy.URL, _: Patience) -> sqlalchemy.Engine:
+def _sqlite(url: sqlalchemy.URL, _: Patience, reads_only: bool) -> sqlalchemy.Engine:
     """Return an engine on SQLite: readers beside one writer, waiting instead of failing.
 
     Two readers that both turn into writers can't both go on, so a writer takes its turn at
@@ -93,29 +88,47 @@ def _sqlite(url: sqlalchemy.URL, _: Patience) -> sqlalchemy.Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
-        reads_only = connection.get_execution_options().get(_READS_ONLY)
         connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
     return engine
 
 
-def _served(url: sqlalchemy.URL, patience: Patience, arguments: Mapping[str, Any]) -> sqlalchemy.Engine:
-    """Return an engine on a server, whose connections are looked at before they are used again.
+def _served(url: sqlalchemy.URL, patience: Patience, isolation_level: str,
+            arguments: Mapping[str, Any]) -> sqlalchemy.Engine:
+    """Return an engine on a server, whose idle connections are looked at before they are used again.
 
     ``arguments`` are the driver's, as far as the URL does not say otherwise.
     """
-    return sqlalchemy.create_engine(
-        url, **_POOL, pool_timeout=patience.pool_s, pool_pre_ping=True, pool_recycle=3600,
-        isolation_level="READ COMMITTED",
+    engine = sqlalchemy.create_engine(
+        url, **_POOL, pool_timeout=patience.pool_s, pool_recycle=3600, isolation_level=isolation_level,
         connect_args={name: value for name, value in arguments.items() if name not in url.query})
 
+    @event.listens_for(engine, "checkin")
+    def checkin(_connection: Any, record: Any) -> None:
+        record.info["used_at"] = time.monotonic()
 
-def _postgresql(url: sqlalchemy.URL, patience: Patience) -> sqlalchemy.Engine:
+    @event.listens_for(engine, "checkout")
+    def checkout(connection: Any, record: Any, _proxy: Any) -> None:
+        # The library's own look costs every transaction a round trip.
+        if time.monotonic() - record.info.get("used_at", math.inf) > _FRESH_S and not _answers(engine, connection):
+            raise sqlalchemy.exc.InvalidatePoolError()
+
+    return engine
+
+
+def _answers(engine: sqlalchemy.Engine, connection: Any) -> bool:
+    try:
+        return engine.dialect.do_ping(connection)
+    except engine.dialect.loaded_dbapi.Error:
+        return False
+
+
+def _postgresql(url: sqlalchemy.URL, patience: Patience, reads_only: bool) -> sqlalchemy.Engine:
     arguments: dict[str, Any] = {"connect_timeout": patience.connect_s}
     if url.get_driver_name() == "psycopg":
         # A plan that was prepared before another process changed the schema fails until its connection ends.
         arguments["prepare_threshold"] = None
-    engine = _served(url, patience, arguments)
+    engine = _served(url, patience, "REPEATABLE READ" if reads_only else "READ COMMITTED", arguments)
     settings = {"statement_timeout": patience.statement_s, "lock_timeout": patience.lock_s,
                 "idle_in_transaction_session_timeout": patience.idle_s}
     words = ", ".join(f"set_config('{name}', '{math.ceil(1000 * (seconds or 0))}', false)"
@@ -124,14 +137,12 @@ def _postgresql(url: sqlalchemy.URL, patience: Patience) -> sqlalchemy.Engine:
     @event.listens_for(engine, "connect")
     def connect(connection: Any, _record: Any) -> None:
         connection.autocommit = True
-        connection.cursor().execute(f"SELECT {words}")
+        cursor = connection.cursor()
+        cursor.execute(f"SELECT {words}")
+        if reads_only:
+            # The other one is left to the server, which may have turned into a standby that takes no writes.
+            cursor.execute("SET default_transaction_read_only = on")
         connection.autocommit = False
-
-    @event.listens_for(engine, "checkout")
-    def checkout(connection: Any, _record: Any, _proxy: Any) -> None:
-        if url.get_driver_name() == "psycopg":
-            # After a read SQLAlchemy would begin "READ WRITE", though the server may say that it is read-only.
-            connection.read_only = None
 
     if url.get_driver_name() == "psycopg" and patience.answer_s is not None:
         from conductor.db import impatient  # the driver is there only where PostgreSQL is used
@@ -140,10 +151,11 @@ def _postgresql(url: sqlalchemy.URL, patience: Patience) -> sqlalchemy.Engine:
     return engine
 
 
-def _mysql(url: sqlalchemy.URL, patience: Patience) -> sqlalchemy.Engine:
+def _mysql(url: sqlalchemy.URL, patience: Patience, reads_only: bool) -> sqlalchemy.Engine:
     # What old configurations ask for, "utf8", has no characters of four bytes.
     url = url.difference_update_query(["charset"]).update_query_dict({"charset": "utf8mb4"})
-    engine = _served(url, patience, {"connect_timeout": patience.connect_s, "read_timeout": patience.connect_s,
+    level = "REPEATABLE READ" if reads_only else "READ COMMITTED"
+    engine = _served(url, patience, level, {"connect_timeout": patience.connect_s, "read_timeout": patience.connect_s,
                                      "write_timeout": patience.answer_s})
     wanted = _mysql_variables(patience)
     names = ", ".join(f"'{name}'" for name in (*wanted, "max_allowed_packet"))
@@ -158,12 +170,9 @@ def _mysql(url: sqlalchemy.URL, patience: Patience) -> sqlalchemy.Engine:
         found = dict(cursor.fetchall())
         record.info["packet_bytes"] = int(found.pop("max_allowed_packet"))
         cursor.execute("SET SESSION " + ", ".join(f"{name} = {wanted[name]}" for name in wanted if name in found))
+        if reads_only:
+            cursor.execute("SET SESSION TRANSACTION READ ONLY")
         cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:
-        if connection.get_execution_options().get(_READS_ONLY):
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
     @event.listens_for(engine, "before_cursor_execute")
     def fits(connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:

@@ -47,11 +47,11 @@ class Database:
         self.url = url
         self.patience = patience or engines.Patience()
         self.engine = self._engine(self.patience)
-        self._reading = engines.for_reading(self.engine)
+        self._reading = self._engine(self.patience, reads_only=True)
 
-    def _engine(self, patience: engines.Patience) -> sqlalchemy.Engine:
+    def _engine(self, patience: engines.Patience, reads_only: bool = False) -> sqlalchemy.Engine:
         try:
-            return engines.create(self.url, patience)
+            return engines.create(self.url, patience, reads_only)
         except (sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError) as exc:
             raise errors.Invalid(f"The database URL can't be used: {exc}", code="bad_database_url") from exc
 
@@ -107,3 +107,4 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+        self._reading.dispose()
