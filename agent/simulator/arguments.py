@@ -33,6 +33,11 @@ def release(version: str) -> tuple[int, int]:
     return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else (0, 0)
 
 
+def numbers(version: str) -> list[int]:
+    """Return the numbers of a version like 3.4.0, to compare it with another."""
+    return [int(part) for part in version.split(".") if part.isdigit()]
+
+
 def converted(kind: str, value: Any) -> Any:
     """Return a value as the type wants it."""
     if kind.endswith(" set"):

@@ -22,8 +22,9 @@ HOST_REMOVING = ("evacuate", "reboot", "shutdown")
 POOL_OPERATIONS = ["cluster_create", "sync_updates", "tls_verification_enable", "designate_new_master",
                    "exchange_ca_certificates_on_join", "configure_repositories", "apply_updates", "get_updates",
                    "ha_enable", "cert_refresh", "eject", "copy_primary_host_certs", "exchange_certificates_on_join"]
+UPGRADING = "rolling_upgrade_in_progress"
 # blockers from the world file that make xapi refuse a live migration
-IMMOBILE = frozenset({"pci", "vgpu", "vusb", "sriov", "no_tools", "nomigrate"})
+IMMOBILE = frozenset({"pci", "vgpu", "vusb", "sriov", "no_tools", "nomigrate", "non_suspendable"})
 
 
 def vm_operations(db: Database, ref: str) -> list[str]:
@@ -66,6 +67,11 @@ def host_is_live(db: Database, host: str) -> bool:
     """Return host_metrics.live of a host."""
     metrics = db.get("host", host, "metrics")
     return db.has("host_metrics", metrics) and bool(db.get("host_metrics", metrics, "live"))
+
+
+def is_upgrading(db: Database) -> bool:
+    """Tell whether the pool's hosts are being upgraded one after the other, as its own key for that says."""
+    return any(UPGRADING in db.get("pool", pool, "other_config") for pool in db.refs("pool"))
 
 
 def full_record(db: Database, cls: str, ref: str) -> Row:

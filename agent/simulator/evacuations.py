@@ -5,12 +5,13 @@ Every target must be able to take every VM, or nothing moves; each batch ends be
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import generic, workers
+from agent.simulator import exclusion, generic, ha, workers
+from agent.simulator.arguments import numbers
 from agent.simulator.call import LATER
 from agent.simulator.database import Database
 from agent.simulator.failure import Failure
 from agent.simulator.memory import free_memory, vm_need
-from agent.simulator.migrations import pool_migrate
+from agent.simulator.migrations import assert_network, pool_migrate
 from agent.simulator.placement import assert_can_boot, assert_can_move
 from agent.simulator.table import NULL
 
@@ -23,7 +24,9 @@ BATCH = 10
 
 def plan(world: "World", db: Database, host: str) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
     """Return (VM, target) for all that can move, and VM -> [code, params...] for those that cannot."""
-    targets = [one for one in db.refs("host") if one != host and db.get("host", one, "enabled")]
+    node = world.node_of_host(db, host)
+    targets = [one for one in db.refs("host") if one != host and db.get("host", one, "enabled")
+               and numbers(world.node_of_host(db, one).platform_version) >= numbers(node.platform_version)]
     guests = [vm for vm in db.get("host", host, "resident_VMs") if not db.get("VM", vm, "is_control_domain")]
     if not targets:
         return [], {vm: ["NO_HOSTS_AVAILABLE", vm] for vm in guests}
@@ -32,6 +35,7 @@ def plan(world: "World", db: Database, host: str) -> tuple[list[tuple[str, str]]
     blocked: dict[str, list[str]] = {}
     for vm in sorted(guests, key=lambda one: -vm_need(db, one)):
         try:
+            ha.assert_protected(db, vm, node.version)
             for target in targets:
                 assert_can_boot(world, db, vm, target, memory=False)
             assert_can_move(db, vm)
@@ -61,11 +65,14 @@ def preventing(call: "Call", host: str) -> dict[str, list[str]]:
 
 def evacuate(call: "Call", host: str, network: str, batch: int) -> object:
     """Move all VMs away, or none if one cannot; does not disable the host."""
-    for task, operation in call.db.get("host", host, "current_operations").items():
-        raise Failure("OTHER_OPERATION_IN_PROGRESS", "host", host, operation, task)
+    ha.assert_keeps_plan(call.db, without=host)
+    if exclusion.waits(call, host, network, batch):
+        return LATER
     moves, blocked = plan(call.world, call.db, host)
     for reason in blocked.values():
         raise Failure(*reason)
+    for target in dict(moves).values():
+        assert_network(call, target, network)
     task = call.defer(cancellable=True)
     workers.set_operation(call.world, call.node.pool, "host", host, task, "evacuate")
     call.world.jobs[task] = {
@@ -97,7 +104,10 @@ def next_batch(world: "World", job: str) -> None:
     waiting = len(found["left"]) + len(found["running"])
     db.set("task", job, progress=round(1 - waiting / found["total"], 3) if found["total"] else 1.0)
     if not waiting:
-        _end(world, found, [])
+        left = [vm for vm in db.get("host", found["host"], "resident_VMs")
+                if not db.get("VM", vm, "is_control_domain")] if db.has("host", found["host"]) else []
+        _end(world, found, ["INTERNAL_ERROR", f"evacuate: {len(left)} VMs are still resident on {found['host']}"]
+             if left else [])
     elif not found["running"]:
         batch, found["left"] = found["left"][:found["batch"]], found["left"][found["batch"]:]
         for vm, target in batch:

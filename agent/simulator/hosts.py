@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, crashes, migrations, timing, workers
+from agent.simulator import build, crashes, exclusion, ha, migrations, timing, workers
+from agent.simulator.call import LATER
 from agent.simulator.derived import host_is_live
 from agent.simulator.failure import Failure
 from agent.simulator.memory import HOST_OVERHEAD, free_memory
@@ -26,6 +27,7 @@ def _assert_reachable(call: "Call", host: str) -> Node:
 
 def disable(call: "Call", host: str, auto_enable: bool) -> None:
     """Let no new VM arrive; the running ones stay."""
+    ha.assert_keeps_plan(call.db, without=host)
     node = _assert_reachable(call, host)
     node.auto_enable = auto_enable
     call.db.set("host", host, enabled=False)
@@ -53,28 +55,29 @@ def restart_agent(call: "Call", host: str) -> None:
                      enabled_after=enabled - back)
 
 
-def reboot(call: "Call", host: str) -> None:
+def reboot(call: "Call", host: str) -> object:
     """Restart the machine; only a disabled one."""
-    _go_down(call, host, "reboot")
+    return _go_down(call, host, "reboot")
 
 
-def shutdown(call: "Call", host: str) -> None:
+def shutdown(call: "Call", host: str) -> object:
     """Power the machine off; only a disabled one."""
-    _go_down(call, host, "shutdown")
+    return _go_down(call, host, "shutdown")
 
 
-def _go_down(call: "Call", host: str, kind: str) -> None:
+def _go_down(call: "Call", host: str, kind: str) -> object:
     db = call.db
     node = _assert_reachable(call, host)
     if db.get("host", host, "enabled"):
         raise Failure("HOST_NOT_DISABLED")
-    for task, operation in db.get("host", host, "current_operations").items():
-        raise Failure("OTHER_OPERATION_IN_PROGRESS", "host", host, operation, task)
+    if exclusion.waits(call, host):
+        return LATER
     task = call.task or call.world.new_ref()
     workers.set_operation(call.world, node.pool, "host", host, task, "shutdown")
     node.facts["until_reboot"] = True
     call.world.later(timing.REBOOT_GONE, "host.powered_down", address=node.address, operation=task,
                      again=kind == "reboot")
+    return None
 
 
 def destroy(call: "Call", host: str) -> None:
@@ -144,6 +147,11 @@ def get_server_certificate(call: "Call", host: str) -> str:
     return str(made["pem"])
 
 
+def call_plugin(_call: "Call", _host: str, plugin: str, _function: str, _args: dict[str, str]) -> str:
+    """Run a plugin of the machine; there are none."""
+    raise Failure("XENAPI_MISSING_PLUGIN", plugin)
+
+
 def plug(call: "Call", pbd: str) -> None:
     """Attach a host to its repository, if it can reach it."""
     host, repository = call.db.get("PBD", pbd, "host"), call.db.get("PBD", pbd, "SR")
@@ -211,18 +219,34 @@ def back(world: "World", address: str, started_after: float, enabled_after: floa
     if node.pool not in world.pools or node.power == "off":
         return  # it was ejected meanwhile and comes back in its own way, or lost its power
     node.facts["starting"] = True
-    master = world.nodes.get(node.master)
-    if master and not master.reachable:  # emergency mode: it tries again and again
-        node.power = "booting"
-        delay = timing.HELLO_RETRY if master.power == "down" else timing.EMERGENCY_RETRY
+    master, alone = world.nodes.get(node.master), why_alone(world, node)
+    if alone:  # emergency mode: it tries again and again
+        node.power, node.facts["emergency"] = "booting", alone
+        delay = timing.HELLO_RETRY if master and master.power == "down" else timing.EMERGENCY_RETRY
         world.later(delay, "host.back", address=address, started_after=started_after,
                     enabled_after=enabled_after)
         return
+    node.facts.pop("emergency", None)
     node.power = "up"
     world.later(started_after, "host.started", address=address)
     world.later(enabled_after, "host.enabled", address=address)
     if master and enabled_after > timing.BOOTING_BEFORE_ENABLED:
         world.later(enabled_after - timing.BOOTING_BEFORE_ENABLED, "host.booting", address=address)
+
+
+def why_alone(world: "World", node: Node) -> list[str]:
+    """Return why a member cannot join its master now, [] if it can or is the master itself."""
+    master = world.nodes.get(node.master)
+    if not node.master or (master and master.reachable and master.pool == node.pool):
+        return []
+    stranger = master is not None and master.reachable and master.is_master
+    return ["HOST_UNKNOWN_TO_MASTER", node.uuid] if stranger else ["HOST_STILL_BOOTING"]
+
+
+def missed(world: "World", node: Node) -> None:
+    """Let the members of a master that has gone away notice it after a while."""
+    if node.is_master:
+        world.later(timing.MASTER_MISSED, "emergency.orphaned", address=node.address)
 
 
 def booting(world: "World", address: str) -> None:
@@ -291,6 +315,7 @@ def powered_down(world: "World", address: str, operation: str, again: bool) -> N
         db.set("host_metrics", db.get("host", host, "metrics"), live=False)
         db.touch(host)
     gone(world, address)
+    missed(world, node)
     if again:
         world.later(node.reboot_s, "host.booted", address=address, operation=operation)
     else:
@@ -315,6 +340,7 @@ def lost(world: "World", address: str) -> None:
         forget_calls(world, node.pool)
     node.go_down()
     node.power = "off"
+    missed(world, node)
     world.later(timing.DECLARED_DEAD, "host.dead", address=address, incarnation=node.incarnation)
 
 
@@ -357,7 +383,8 @@ CALLS = {
     "host.shutdown": shutdown, "host.destroy": destroy, "host.compute_free_memory": compute_free_memory,
     "host.compute_memory_overhead": compute_memory_overhead, "host.get_servertime": get_servertime,
     "host.get_server_localtime": get_server_localtime, "host.get_uncooperative_resident_VMs": get_uncooperative,
-    "host.get_server_certificate": get_server_certificate, "PBD.plug": plug, "PBD.unplug": unplug,
+    "host.get_server_certificate": get_server_certificate, "host.call_plugin": call_plugin,
+    "PBD.plug": plug, "PBD.unplug": unplug,
 }
 STEPS = {"host.gone": gone, "host.back": back, "host.started": started, "host.enabled": enabled, "host.lost": lost,
          "host.dead": dead, "host.heard": heard, "host.booting": booting, "host.steady": steady,

@@ -103,6 +103,7 @@ def _cut(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
         return
     node.cut = True
     node.incarnation += 1
+    hosts.missed(world, node)
     migrations.node_lost(world, node)
     world.later(timing.DECLARED_DEAD, "host.dead", address=node.address, incarnation=node.incarnation)
 

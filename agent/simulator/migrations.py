@@ -7,8 +7,10 @@ nothing left, the VM pauses for the rest. The streams of a machine share its lin
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, faults, timing, workers
+from agent.simulator import build, exclusion, faults, ha, timing, workers
+from agent.simulator.arguments import numbers
 from agent.simulator.call import LATER
+from agent.simulator.derived import is_upgrading
 from agent.simulator.failure import Failure
 from agent.simulator.node import Node
 from agent.simulator.placement import assert_can_boot, assert_can_move, assert_cpu
@@ -36,13 +38,15 @@ def pool_migrate(call: "Call", vm: str, host: str, options: dict[str, str]) -> o
                            "task": call.defer(cancellable=True), "session": call.session})
         return LATER
     assert_can_move(db, vm, force=force)
-    assert_can_boot(world, db, vm, host, cpu=not force)
-    _assert_network(call, host, options.get("network", ""))
-    for task, operation in db.get("host", host, "current_operations").items():
-        if operation in ("evacuate", "reboot", "shutdown") and host != db.get("VM", vm, "resident_on"):
-            raise Failure("OTHER_OPERATION_IN_PROGRESS", "host", host, operation, task)
     source = world.node_of_host(db, db.get("VM", vm, "resident_on"))
     target = world.node_of_host(db, host)
+    if is_upgrading(db) and numbers(target.version) < numbers(source.version):
+        raise Failure("NOT_SUPPORTED_DURING_UPGRADE")
+    assert_can_boot(world, db, vm, host, cpu=not force)
+    assert_network(call, host, options.get("network", ""))
+    if host != db.get("VM", vm, "resident_on"):
+        ha.assert_keeps_plan(db, moved=(vm, host))
+        exclusion.assert_takes_guests(db, host)
     call.defer(cancellable=True)
     memory = float(db.get("VM", vm, "memory_dynamic_min"))
     dirty, working = db.get("VM", vm, "_dirty_rate"), db.get("VM", vm, "_working_set")
@@ -55,7 +59,8 @@ def pool_migrate(call: "Call", vm: str, host: str, options: dict[str, str]) -> o
     return LATER
 
 
-def _assert_network(call: "Call", host: str, network: str) -> None:
+def assert_network(call: "Call", host: str, network: str) -> None:
+    """Raise why the memory cannot go over this network to the host; "" and NULL leave the choice to xapi."""
     if not network or network == NULL:
         return
     if not call.db.has("network", network):
@@ -138,6 +143,10 @@ def switch(world: "World", job: str) -> None:
     db = world.pools[found["pool"]]
     if db.has("VM", found["vm"]) and db.has("host", found["host"]):
         db.set("VM", found["vm"], resident_on=found["host"], scheduled_to_be_resident_on=NULL)
+        names = [world.name_of(found["pool"], cls, found[key]) for cls, key in (("VM", "vm"), ("host", "host"))]
+        db.add("message", {"name": "VM_MIGRATED", "priority": 3, "cls": "VM", "timestamp": world.moment(),
+                           "obj_uuid": db.get("VM", found["vm"], "uuid"),
+                           "body": f"VM '{names[0]}' migrated to {names[1]}"})
     _progress(world, found, 1.0)
     world.later(timing.MIGRATE_TEARDOWN, "migrate.end", job=job)
     faults.at_phase(world, found)

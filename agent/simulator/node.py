@@ -36,6 +36,7 @@ class Node:
     facts: dict[str, Any] = field(default_factory=dict)  # what only join checks look at: bonds, ha, ...
     active: list[str] = field(default_factory=list)  # jobs that have a worker
     waiting: list[str] = field(default_factory=list)  # jobs that wait for one
+    local_sessions: list[str] = field(default_factory=list)  # of emergency calls; they end with xapi
 
     @property
     def is_master(self) -> bool:
@@ -51,6 +52,7 @@ class Node:
         """End xapi: every connection dies."""
         self.power = "down"
         self.incarnation += 1
+        self.local_sessions.clear()
 
     def save(self) -> dict[str, Any]:
         """Return the machine as JSON values."""

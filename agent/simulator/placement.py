@@ -23,10 +23,13 @@ def assert_can_boot(world: "World", db: Database, vm: str, host: str, *, memory:
         raise Failure("HOST_NOT_LIVE")
     if not db.get("host", host, "enabled") and not at_home:
         raise Failure("HOST_DISABLED", host)
+    assert_hardware_version(db, vm, host)
     if cpu:
         assert_cpu(world, db, vm, host)
     assert_storage(db, vm, host)
     assert_networks(db, vm, host)
+    if db.get("VM", vm, "domain_type") == "hvm" and "hvm-3.0-x86_64" not in db.get("host", host, "capabilities"):
+        raise Failure("VM_HVM_REQUIRED", vm)
     if memory and not at_home:
         need, free = vm_need(db, vm), free_memory(db, host)
         if need > free:
@@ -35,6 +38,15 @@ def assert_can_boot(world: "World", db: Database, vm: str, host: str, *, memory:
     vcpus = db.get("VM", vm, "VCPUs_at_startup")
     if vcpus > node.cpus:
         raise Failure("HOST_NOT_ENOUGH_PCPUS", str(vcpus), str(node.cpus))
+
+
+def assert_hardware_version(db: Database, vm: str, host: str) -> None:
+    """Raise VM_HOST_INCOMPATIBLE_VIRTUAL_HARDWARE_PLATFORM_VERSION for a VM whose virtual hardware is too new."""
+    wanted, offered = db.get("VM", vm, "hardware_platform_version"), db.get(
+        "host", host, "virtual_hardware_platform_versions")
+    if wanted not in offered:
+        raise Failure("VM_HOST_INCOMPATIBLE_VIRTUAL_HARDWARE_PLATFORM_VERSION", host,
+                      "; ".join(str(number) for number in offered), vm, str(wanted))
 
 
 def assert_cpu(world: "World", db: Database, vm: str, host: str) -> None:
@@ -78,6 +90,8 @@ def assert_can_move(db: Database, vm: str, *, force: bool = False) -> None:
     for name, code in BLOCKER_CODES:
         if name in blockers and not (force and name == "no_tools"):
             raise Failure(code, vm)
+    if "non_suspendable" in blockers:
+        raise Failure("VM_NON_SUSPENDABLE", vm, "the guest says that it cannot be suspended")
 
 
 def assert_power(db: Database, vm: str, *states: str) -> None:

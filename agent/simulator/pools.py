@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, crashes, hosts, migrations, timing, workers
+from agent.simulator import build, crashes, ha, hosts, migrations, timing, workers
 from agent.simulator.call import LATER
-from agent.simulator.derived import host_is_live
+from agent.simulator.database import Database
+from agent.simulator.derived import host_is_live, is_upgrading
 from agent.simulator.failure import Failure
 from agent.simulator.table import NULL
-from agent.simulator.traits import reinstalled
+from agent.simulator.traits import reinstalled, traits_of
 
 if TYPE_CHECKING:
     from agent.simulator.call import Call
@@ -20,12 +21,15 @@ def eject(call: "Call", host: str) -> object:
     node = world.node_of_host(db, host)
     if node is call.node:
         raise Failure("INTERNAL_ERROR", "Xapi_pool.Cannot_eject_master")
+    _assert_no_master_change(db)
     if not host_is_live(db, host):
         raise Failure("HOST_OFFLINE", host)
     if not node.reachable:
         raise Failure("CANNOT_CONTACT_HOST", host)
-    if any(db.get("pool", pool, "ha_enabled") for pool in db.refs("pool")):
-        raise Failure("HA_IS_ENABLED")
+    for wrong, code in ((traits_of(call.node).secret_rotation, "POOL_SECRET_ROTATION_PENDING"),
+                        (ha.is_on(db), "HA_IS_ENABLED"), (is_upgrading(db), "NOT_SUPPORTED_DURING_UPGRADE")):
+        if wrong:
+            raise Failure(code)
     for vm in db.get("host", host, "resident_VMs"):
         if not db.get("VM", vm, "is_control_domain"):
             raise Failure("OPERATION_NOT_ALLOWED", "VM resident on host")
@@ -73,8 +77,11 @@ def eject_back(world: "World", address: str) -> None:
     build.install(world, node)
 
 
-def sync_database(_call: "Call") -> None:
-    """Flush the database to every member; ours is always whole."""
+def sync_database(call: "Call") -> None:
+    """Flush the database to every live member; ours is always whole, but one that cannot be reached is told."""
+    for host in call.db.refs("host"):
+        if host_is_live(call.db, host) and not call.world.node_of_host(call.db, host).reachable:
+            raise Failure("CANNOT_CONTACT_HOST", host)
 
 
 def enable_tls_verification(call: "Call") -> None:
@@ -93,17 +100,29 @@ def designate_new_master(call: "Call", host: str) -> object:
         return None
     if not host_is_live(db, host):
         raise Failure("HOST_OFFLINE", host)
+    if ha.is_on(db):
+        raise Failure("HA_IS_ENABLED")
+    _assert_no_master_change(db)
     node = world.node_of_host(db, host)
     for member in world.members(call.node.pool):
         if not member.reachable:
             raise Failure("CANNOT_CONTACT_HOST", world.host_of(member))
-    world.later(timing.DESIGNATE_RETURNS, "designate.agreed", address=node.address, pool=call.node.pool,
-                task=call.defer())
+    task = call.defer()
+    workers.set_operation(world, call.node.pool, "pool", db.refs("pool")[0], task, "designate_new_master")
+    world.later(timing.DESIGNATE_RETURNS, "designate.agreed", address=node.address, pool=call.node.pool, task=task)
     return LATER
+
+
+def _assert_no_master_change(db: Database) -> None:
+    for pool in db.refs("pool"):
+        if "designate_new_master" in db.get("pool", pool, "current_operations").values():
+            raise Failure("DESIGNATE_NEW_MASTER_IN_PROGRESS")
 
 
 def agreed(world: "World", address: str, pool: int, task: str) -> None:
     """All members agreed; the old master does not show it for ten seconds, and then forgets them."""
+    for ref in world.pools[pool].refs("pool"):
+        workers.set_operation(world, pool, "pool", ref, task, "")
     world.finish_task(pool, task)
     world.later(timing.DESIGNATE_GONE - timing.DESIGNATE_RETURNS, "designate.gone", address=address, pool=pool,
                 kept=world.pools[pool].copy_state())

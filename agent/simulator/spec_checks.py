@@ -14,7 +14,7 @@ from agent.simulator.traits import GUIDANCES
 if TYPE_CHECKING:
     from agent.simulator.spec import HostSpec, VmSpec, WorldSpec
 
-BLOCKERS = ("pci", "vgpu", "vusb", "sriov", "no_tools", "nomigrate")
+BLOCKERS = ("pci", "vgpu", "vusb", "sriov", "no_tools", "nomigrate", "non_suspendable")
 DOMAIN_TYPES = ("hvm", "pv", "pv_in_pvh", "pvh")
 Places = dict[str, list[str]]
 

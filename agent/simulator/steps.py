@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.simulator import (
+    emergency,
     evacuations,
     events,
+    exclusion,
+    ha,
     hosts,
     incidents,
     joins,
@@ -17,7 +20,8 @@ from agent.simulator import (
     vms,
 )
 
-MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents, sizes)
+MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents, sizes, ha,
+           exclusion, emergency)
 
 
 def tick(_world: Any) -> None:

@@ -48,6 +48,10 @@ BOOTING_BEFORE_ENABLED = 0.6  # when a restarted member answers HOST_STILL_BOOTI
 BOOTING_LASTS = 0.2  # ... and how long
 HELLO_RETRY = 5.0  # a member whose master does not answer yet
 EMERGENCY_RETRY = 60.0  # a member whose master is away starts again after 60-180 s
+MASTER_MISSED = 60.0  # how long a member goes on without its master before it starts again; a guess
+FUSE = 10.0  # from the reply of a change of role to the end of the toolstack
+LOCK_STEP = (1.0, 20.0)  # how long a waiting host operation sleeps before it looks again ...
+LOCK_PATIENCE = 2 * 3600.0  # ... and when it gives up
 HEARTBEAT = 30.0  # of members to their master
 
 REBOOT_GONE = 12.0  # 10 s timer and the way down (seen)

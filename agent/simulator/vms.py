@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, crashes, generic, timing, workers
+from agent.simulator import build, crashes, exclusion, generic, ha, timing, workers
 from agent.simulator.arguments import row_of
 from agent.simulator.call import LATER
 from agent.simulator.failure import Failure
@@ -138,6 +138,9 @@ def _to_host(call: "Call", vm: str, host: str, operation: str, host_operation: s
     if operation in blocked:
         raise Failure("OPERATION_BLOCKED", vm, blocked[operation])
     assert_can_boot(call.world, call.db, vm, host)
+    ha.assert_keeps_plan(call.db, moved=(vm, host))
+    if host_operation == "vm_resume":
+        exclusion.assert_takes_guests(call.db, host)
     crashes.assert_no_stray(call.world, call.db, vm, host)
     workers.begin(call, "power", call.world.node_of_host(call.db, host), vm, vm_operation=operation, host=host,
                   host_operation=host_operation, seconds=seconds, then="run", paused=paused)

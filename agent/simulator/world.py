@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.simulator import faults, generic, incidents, plain, sessions, steps, timing
+from agent.simulator import emergency, faults, generic, incidents, plain, sessions, steps, timing
 from agent.simulator.arguments import bound
 from agent.simulator.call import LATER, Call, Clock, TaskWait
 from agent.simulator.calls import CallLog, CallRecord
@@ -147,12 +147,13 @@ class World:
         node = self.nodes[record.address]
         if not node.reachable and node.power != "booting":
             raise Dropped
-        if node.power == "booting":
-            raise Failure("HOST_STILL_BOOTING")
-        if node.master:
-            raise Failure("HOST_IS_SLAVE", node.master)
         is_async = method.startswith("Async.")
         name = method.removeprefix("Async.")
+        alone = name in emergency.ANSWERED_ALONE
+        if node.power == "booting" and not alone:
+            raise Failure(*node.facts.get("emergency") or ["HOST_STILL_BOOTING"])
+        if node.master and not alone:
+            raise Failure("HOST_IS_SLAVE", node.master)
         message = self.table.messages.get(name)
         if message is None and name.partition(".")[0].lower() in OTHER_CLASSES:
             raise Failure("NOT_IMPLEMENTED", name)  # it may exist; that is not known here
@@ -166,7 +167,9 @@ class World:
                 raise Failure("MESSAGE_PARAMETER_COUNT_MISMATCH", name, str(message.required), "-1")
             session = str(params.pop(0))
         args = bound(message, params, node.version)
-        if message.needs_session and not db.has("session", session):
+        local = alone and session in node.local_sessions
+        if message.needs_session and not local and (node.power == "booting" or node.master
+                                                    or not db.has("session", session)):
             raise Failure("SESSION_INVALID", session)
         if message.kind == "removed":
             raise Failure("MESSAGE_REMOVED")
@@ -175,7 +178,7 @@ class World:
         parent = headers.get("subtask-of", NULL)
         call = Call(self, node, db, message, session, is_async=is_async,
                     subtask_of=parent if db.has("task", parent) else NULL)
-        if session:
+        if session and not local:
             sessions.used(call)
         if is_async:
             record.task = self._run_async(call, args)
@@ -183,7 +186,7 @@ class World:
         return self._run(call, args)
 
     def _run(self, call: Call, args: list[Any]) -> Any:
-        result = self._serve(call, args)
+        result = self.serve(call, args)
         if result is LATER:
             return TaskWait(call.node.address, call.node.incarnation, call.task)
         return result
@@ -195,7 +198,7 @@ class World:
                                   subtask_of=call.subtask_of)
         pool, task = call.node.pool, call.task
         try:
-            result = self._serve(call, args)
+            result = self.serve(call, args)
         except Failure as failure:
             self.fail_task(pool, task, failure.description)
         else:
@@ -203,9 +206,11 @@ class World:
                 self.finish_task(pool, task, result)
         return task
 
-    def _serve(self, call: Call, args: list[Any]) -> Any:
+    def serve(self, call: Call, args: list[Any]) -> Any:
+        """Do what a call says: its result, or LATER when its task will have it."""
         message = call.message
-        generic.check_handles(call.db, message, args)
+        if message.full_name not in emergency.ANSWERED_ALONE:
+            generic.check_handles(call.db, message, args)
         if message.kind == "create":
             return plain.create(call.db, message.cls, args[0])
         if message.kind == "destroy":
