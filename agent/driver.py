@@ -168,6 +168,9 @@ class PoolSession(Protocol):
     def migration_network(self) -> str | None:
         """Return what names the network that the pool has chosen for migrations, None when it has chosen none."""
 
+    def check_destination(self, vm: str, host: str) -> None:
+        """Raise HypervisorError when ``vm`` could not run on ``host`` now; nothing is reserved."""
+
     def wait(self, watches: Sequence[Watch], timeout_s: float) -> None:
         """Return when one of ``watches`` may have changed since the last wait, or after ``timeout_s``."""
 

@@ -69,6 +69,9 @@ class VmMigrate(Machine):
             return self._end()
         self._before = self._starts()
         destination, network = self.order.args["destination"], self.driver.migration_network()
+        # What the plan was made from may have changed; asked now, a refusal leaves nothing behind.
+        if not self.do(lambda: self.driver.check_destination(vm.uuid, destination)):
+            return self._end()
         self.begin(lambda work: self.driver.migrate(work, vm.uuid, destination, network), note=self._before)
         if self.error is not None:
             return self.step()

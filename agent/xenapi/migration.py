@@ -108,6 +108,10 @@ class WorkCalls(Calls):
         """Return what names the pool's migration network, None when it has chosen none."""
         return chosen({"other_config": self._link.read("pool.get_other_config", self._pool())})
 
+    def check_destination(self, vm: str, host: str) -> None:
+        """Raise what would keep the VM from that host now."""
+        self._link.read("VM.assert_can_boot_here", self._ref("VM", vm), self._ref("host", host))
+
     def migrate(self, work: Work, vm: str, destination: str, network: str | None = None) -> None:
         """Begin a live migration within the pool."""
         options = {"live": "true"}

@@ -10,8 +10,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from agent.driver import (HostState, Joinable, Observer, Occupancy, PoolSession, PoolState, VmState, Watch, Whereabouts,
-                          Work, WorkState)
+from agent.driver import (
+    HostState,
+    Joinable,
+    Observer,
+    Occupancy,
+    PoolSession,
+    PoolState,
+    VmState,
+    Watch,
+    Whereabouts,
+    Work,
+    WorkState,
+)
 from agent.tasks import machine_for
 from agent.tasks.machine import Machine, Settled, Surroundings, Wait
 from common import errors
@@ -237,6 +248,9 @@ class Session:
         self._called("migration_network")
         return self.world.migration_network
 
+    def check_destination(self, vm: str, host: str) -> None:
+        self._called("check_destination")
+
     def migrate(self, work: Work, vm: str, destination: str, network: str | None = None) -> None:
         self._called("migrate" if network is None else f"migrate over {network}")
         world = self.world
@@ -373,19 +387,8 @@ def machine(
     hypervisor: Hypervisor | None = None,
 ) -> Machine:
     """Return the machine for an order about ``host``."""
-    order = Order(
-        task="t1",
-        attempt=attempt,
-        kind=kind,
-        operation="op1",
-        host=host,
-        host_uuid=host,
-        executor=host,
-        epoch=1,
-        pool=world.uuid,
-        args=args or {},
-        limit_s=limit_s,
-    )
+    order = Order(task="t1", attempt=attempt, kind=kind, operation="op1", host=host, host_uuid=host, executor=host,
+                  epoch=1, pool=world.uuid, args=args or {}, limit_s=limit_s)
     hypervisor = hypervisor or Hypervisor(world)
     return machine_for(order, Surroundings(hypervisor.open(), hypervisor, world.clock, lambda: None))
 

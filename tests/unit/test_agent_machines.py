@@ -165,6 +165,15 @@ def test_a_refused_move_reports_the_refusal_with_what_is_seen() -> None:
     assert end.readings["vm"]["resident_on"] == "h1" and end.readings["task"] is None
 
 
+def test_a_destination_that_can_not_take_the_vm_any_more_is_found_out_before_anything_is_marked() -> None:
+    world = moving_world()
+    world.refuse("check_destination", "HOST_NOT_ENOUGH_FREE_MEMORY", "2048", "1024")
+    end = settled(world, "vm_migrate", MOVE)
+    assert end.error is not None and end.error["code"] == "HOST_NOT_ENOUGH_FREE_MEMORY"
+    assert end.error["effect"] == "none" and end.readings["acted"] is False
+    assert end.readings["vm"]["resident_on"] == "h1" and "mark_work" not in world.calls
+
+
 def test_a_lost_reply_is_followed_through_the_mark_and_never_sent_again() -> None:
     world = moving_world()
     world.lost_replies.add("migrate")
