@@ -74,10 +74,11 @@ class Access:
         place = "system" if project is None else f"projects/{self.project(project)}"
         self.ask("PUT", f"{place}/users/{made}/roles/{self._roles[role]}")
 
-    def endpoint(self, kind: str, region: str, url: str) -> None:
-        """Put a service into the catalogue, at ``url`` in ``region``."""
-        found = self.ask("GET", f"services?type={kind}")["services"]
-        made = found or [self.ask("POST", "services", {"service": {"type": kind, "name": kind}})["service"]]
+    def endpoint(self, kind: str, region: str, url: str, name: str | None = None) -> None:
+        """Put a service into the catalogue, at ``url`` in ``region``; its name is that of its kind unless given."""
+        named = {"type": kind, "name": name or kind}
+        found = self.ask("GET", f"services?type={kind}&name={named['name']}")["services"]
+        made = found or [self.ask("POST", "services", {"service": named})["service"]]
         self.ask("POST", "regions", {"region": {"id": region}}, expected=(201, 409))
         for interface in ("public", "internal", "admin"):
             self.ask("POST", "endpoints", {"endpoint": {"service_id": made[0]["id"], "interface": interface,
