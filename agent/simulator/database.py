@@ -42,7 +42,8 @@ class Database:
         self.rows: dict[str, dict[str, Row]] = {cls: {} for cls in table.classes}
         # ref -> (class, generation of its creation, generation of its last change); oldest change first
         self.stamps: dict[str, tuple[str, int, int]] = {}
-        self.deleted: dict[str, deque[tuple[int, str]]] = {}
+        # class -> (generation of its end, ref, generation of its creation), oldest end first
+        self.deleted: dict[str, deque[tuple[int, str, int]]] = {}
         self._children: dict[tuple[str, str], dict[str, None]] = {}
         self._uuids: dict[tuple[str, str], str] = {}
         self.reserved: set[str] = set()  # VMs with scheduled_to_be_resident_on, so that nobody searches them
@@ -95,9 +96,9 @@ class Database:
         self._unlink(cls, ref, row, row)
         self._uuids.pop((cls, row.get("uuid", "")), None)
         self.reserved.discard(ref)
-        self.stamps.pop(ref)
+        _cls, created, _changed = self.stamps.pop(ref)
         self.generation += 1
-        self.deleted.setdefault(cls, deque(maxlen=DELETIONS_KEPT)).append((self.generation, ref))
+        self.deleted.setdefault(cls, deque(maxlen=DELETIONS_KEPT)).append((self.generation, ref, created))
 
     def recreate_stamps(self, cls: str) -> None:
         """Let `event.from` report all rows of a class as added once more, as after a restart of the master."""
@@ -163,7 +164,8 @@ class Database:
                      for cls in self.table.classes}
         owner = {ref: cls for cls, rows in self.rows.items() for ref in rows}
         self.stamps = {ref: (owner[ref], created, changed) for ref, created, changed in state["stamps"]}
-        self.deleted = {cls: deque([(int(gen), ref) for gen, ref in gone], maxlen=DELETIONS_KEPT)
+        self.deleted = {cls: deque([(int(gen), ref, *map(int, created or (0,))) for gen, ref, *created in gone],
+                                   maxlen=DELETIONS_KEPT)
                         for cls, gone in state["deleted"].items()}
         # a listing shows its children in the order in which they came, which the rows do not tell
         self._children = {(ref, listing): dict.fromkeys(children) for ref, listing, children in state["order"]}

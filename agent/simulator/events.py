@@ -39,7 +39,8 @@ class EventWait:
         db = self._database(world)
         after = max(self.since, self.looked)
         ready = any(self.wants(cls, ref) for ref, cls, _created, _changed in db.changed_since(after)) or any(
-            gone and gone[-1][0] > after and any(at > after and self.wants(cls, ref) for at, ref in gone)
+            gone and gone[-1][0] > after and any(
+                at > after and self.wants(cls, ref) and self.knew(created) for at, ref, created in gone)
             for cls, gone in db.deleted.items())
         if not ready:
             self.looked = db.generation
@@ -58,8 +59,8 @@ class EventWait:
                     **self._head(db, cls, "add" if is_new else "mod", ref), "snapshot": full_record(db, cls, ref)})
         gone = []
         for cls, entries in db.deleted.items():
-            for at, ref in entries:
-                if at > self.since and self.wants(cls, ref):
+            for at, ref, created in entries:
+                if at > self.since and self.wants(cls, ref) and self.knew(created):
                     newest = max(newest, at)
                     gone.append(self._head(db, cls, "del", ref))
         counts = dict.fromkeys(OTHER_CLASSES, RealInt(0)) | {
@@ -70,6 +71,10 @@ class EventWait:
     def wants(self, cls: str, ref: str) -> bool:
         """Tell whether the subscription covers an object."""
         return cls not in HIDDEN and (cls in self.classes or ref in self.objects)
+
+    def knew(self, created: int) -> bool:
+        """Tell whether the end of what was created then is told: only to who saw it, or knows nothing (both seen)."""
+        return created <= self.since or not self.since
 
     def _database(self, world: "World") -> Database:
         node = world.nodes[self.address]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 BACKLOG = 256  # 5, Python's default, made connections fail under 20 parallel calls
 BODY_LIMIT = 300 * 1024  # xapi's http_limit_max_rpc_size
+BODY_CUT_OFF = 400_000  # seen: who announces that much is not even refused
 HEADER_LIMIT = 64 * 1024
 TLS_HANDSHAKE = 0x16  # the first byte of a connection that wants TLS; no method begins with it
 HANDSHAKE_S = 60.0
@@ -160,6 +161,8 @@ class Server:
               incarnation: int) -> Request:
         size = headers.get("content-length", "")
         length = int(size) if size.isdigit() else -1
+        if length >= BODY_CUT_OFF:
+            raise Hangup
         if not 0 <= length <= BODY_LIMIT:
             return Request(address, incarnation, method, path, headers, None, length > BODY_LIMIT)
         body: bytes = stream.read(length)  # type: ignore[attr-defined]
