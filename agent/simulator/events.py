@@ -60,9 +60,9 @@ class EventWait:
         gone = []
         for cls, entries in db.deleted.items():
             for at, ref, created in entries:
-                if at > self.since and self.wants(cls, ref) and self.knew(created):
+                if at > self.since and self.wants(cls, ref):
                     newest = max(newest, at)
-                    gone.append(self._head(db, cls, "del", ref))
+                    gone += [self._head(db, cls, "del", ref)] if self.knew(created) else []
         counts = dict.fromkeys(OTHER_CLASSES, RealInt(0)) | {
             cls.lower(): RealInt(len(rows)) for cls, rows in db.rows.items()}
         return {"events": added + changed + gone, "valid_ref_counts": counts,
