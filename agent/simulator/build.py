@@ -58,7 +58,7 @@ def build(world: "World", spec: WorldSpec, addresses: list[str], password: str) 
 def new_node(world: "World", host: HostSpec, address: str, password: str) -> Node:
     """Return a machine as it comes from the installer."""
     facts = {"nics": list(host.nics), "ha": host.ha, "bonds": host.bonds, "vlans": host.vlans,
-             "shared_sr": host.shared_sr, "traits": kept(host.traits)}
+             "shared_sr": host.shared_sr, "hvm": host.hvm, "traits": kept(host.traits)}
     return Node(host.name, address, world.new_uuid(), host.memory, host.cpus, host.cpu_vendor, host.version,
                 host.platform_version, float(host.link), host.local_storage, password, password,
                 started_at=world.now, booted_at=world.now - 60, tls_verification=host.tls_verification,
@@ -102,6 +102,11 @@ def cpu_info(node: Node) -> dict[str, str]:
             "features_hvm_host": CPU_FEATURES, "features_pv_host": CPU_FEATURES}
 
 
+def capabilities(node: Node) -> list[str]:
+    """Return host.capabilities of a machine: what domains its hypervisor can build."""
+    return list(CAPABILITIES) if node.facts.get("hvm", True) else CAPABILITIES[:1]
+
+
 def software_version(node: Node) -> dict[str, str]:
     """Return host.software_version of a machine."""
     major, traits = ".".join(node.version.split(".")[:2]), traits_of(node)
@@ -136,7 +141,7 @@ def add_host(world: "World", node: Node) -> str:
         "software_version": software_version(node), "cpu_info": cpu_info(node), "edition": traits.edition,
         "editions": [traits.edition], "external_auth_type": traits.external_auth.split(" ")[0],
         "external_auth_service_name": traits.external_auth.partition(" ")[2],
-        "pending_guidances": list(traits.pending_guidances), "capabilities": CAPABILITIES,
+        "pending_guidances": list(traits.pending_guidances), "capabilities": capabilities(node),
         "virtual_hardware_platform_versions": [0, 1, 2], "chipset_info": {"iommu": "true"}, "ssl_legacy": False,
         "license_params": licence(node), "other_config": start_times(node),
         "tls_verification_enabled": node.tls_verification})
@@ -315,6 +320,7 @@ def start_domain(world: "World", db: Database, vm: str, host: str) -> None:
     db.set("VM", vm, power_state="Running", resident_on=host, scheduled_to_be_resident_on=NULL,
            domid=world.random.randrange(1, 32000), guest_metrics=guest, last_boot_CPU_flags=flags,
            memory_target=db.get("VM", vm, "memory_dynamic_max"))
+    _attach(db, vm, attached=True)
     db.set("VM_metrics", db.get("VM", vm, "metrics"), memory_actual=db.get("VM", vm, "memory_dynamic_max"),
            VCPUs_number=db.get("VM", vm, "VCPUs_at_startup"), start_time=world.moment(),
            last_updated=world.moment())
@@ -323,6 +329,12 @@ def start_domain(world: "World", db: Database, vm: str, host: str) -> None:
 def stop_domain(db: Database, vm: str, state: str = "Halted") -> None:
     """Let a VM run no longer."""
     db.delete("VM_guest_metrics", db.get("VM", vm, "guest_metrics"))
+    _attach(db, vm, attached=False)
     db.set("VM", vm, power_state=state, resident_on=NULL, scheduled_to_be_resident_on=NULL, domid=-1,
            guest_metrics=NULL, memory_target=0)
 
+
+def _attach(db: Database, vm: str, *, attached: bool) -> None:
+    for cls in ("VBD", "VIF"):
+        for device in db.get("VM", vm, f"{cls}s"):
+            db.set(cls, device, currently_attached=attached)

@@ -62,7 +62,7 @@ class Database:
         self._link(cls, ref, row)
         return ref
 
-    def set(self, cls: str, ref: str, **fields: Any) -> None:
+    def set(self, cls: str, ref: str, /, **fields: Any) -> None:
         """Change fields of a row; a value that is there already is no change and no event."""
         row = self.rows[cls][ref]
         defaults = self.table.classes[cls].defaults

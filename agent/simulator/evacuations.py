@@ -12,7 +12,8 @@ from agent.simulator.database import Database
 from agent.simulator.failure import Failure
 from agent.simulator.memory import free_memory, vm_need
 from agent.simulator.migrations import assert_network, pool_migrate
-from agent.simulator.placement import assert_can_boot, assert_can_move
+from agent.simulator.node import Node
+from agent.simulator.placement import assert_can_boot, assert_can_move, assert_idle
 from agent.simulator.table import NULL
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def plan(world: "World", db: Database, host: str) -> tuple[list[tuple[str, str]]
             for target in targets:
                 assert_can_boot(world, db, vm, target, memory=False)
             assert_can_move(db, vm)
+            assert_idle(db, vm)
         except Failure as failure:
             blocked[vm] = failure.description
             continue
@@ -75,12 +77,24 @@ def evacuate(call: "Call", host: str, network: str, batch: int) -> object:
         assert_network(call, target, network)
     task = call.defer(cancellable=True)
     workers.set_operation(call.world, call.node.pool, "host", host, task, "evacuate")
-    call.world.jobs[task] = {
-        "id": task, "kind": "evacuate", "phase": "", "node": call.node.address, "pool": call.node.pool, "vm": NULL,
+    _queue(call.world, call.node, host, task, moves, network, batch)
+    return LATER
+
+
+def begin(world: "World", node: Node, host: str, moves: list[tuple[str, str]]) -> str:
+    """Begin to move these VMs away, asked by nobody but the machine itself; return the task."""
+    task = world.new_task(node.pool, "host.evacuate", "")
+    _queue(world, node, host, task, moves, NULL, 0)
+    return task
+
+
+def _queue(world: "World", node: Node, host: str, task: str, moves: list[tuple[str, str]], network: str,
+           batch: int) -> None:
+    world.jobs[task] = {
+        "id": task, "kind": "evacuate", "phase": "", "node": node.address, "pool": node.pool, "vm": NULL,
         "host": host, "task": task, "session": "", "options": {"live": "true", "network": network},
         "batch": batch or BATCH, "left": [list(move) for move in moves], "running": [], "total": len(moves)}
-    call.world.later(0, "evacuate.next", job=task)
-    return LATER
+    world.later(0, "evacuate.next", job=task)
 
 
 def next_batch(world: "World", job: str) -> None:

@@ -75,7 +75,7 @@ def _go_down(call: "Call", host: str, kind: str) -> object:
     task = call.task or call.world.new_ref()
     workers.set_operation(call.world, node.pool, "host", host, task, "shutdown")
     node.facts["until_reboot"] = True
-    call.world.later(timing.REBOOT_GONE, "host.powered_down", address=node.address, operation=task,
+    call.world.later(timing.REBOOT_TIMER, "host.leaving", address=node.address, operation=task,
                      again=kind == "reboot")
     return None
 

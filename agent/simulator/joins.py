@@ -223,7 +223,7 @@ def filled(world: "World", address: str) -> None:
     domain = next((vm for vm in db.get("host", host, "resident_VMs")
                    if db.get("VM", vm, "is_control_domain")), NULL)
     db.set("host", host, cpu_info=build.cpu_info(node), memory_overhead=HOST_OVERHEAD,
-           capabilities=build.CAPABILITIES, control_domain=domain)
+           capabilities=build.capabilities(node), control_domain=domain)
     build.refresh_pool(db)
 
 

@@ -68,11 +68,14 @@ def assert_storage(db: Database, vm: str, host: str) -> None:
 
 
 def assert_networks(db: Database, vm: str, host: str) -> None:
-    """Raise VM_REQUIRES_NETWORK unless the host is on every network that has any interface at all."""
-    here = {db.get("PIF", pif, "network") for pif in db.get("host", host, "PIFs")}
+    """Raise VM_REQUIRES_NETWORK unless the host is on every network; one without interfaces is where it is in use."""
     for vif in db.get("VM", vm, "VIFs"):
         network = db.get("VIF", vif, "network")
-        if network not in here and db.get("network", network, "PIFs"):
+        homes = {db.get("PIF", pif, "host") for pif in db.get("network", network, "PIFs")}
+        if not homes:
+            homes = {db.get("VM", db.get("VIF", one, "VM"), "resident_on") for one in db.get("network", network, "VIFs")
+                     if db.get("VIF", one, "currently_attached")}
+        if homes and host not in homes:
             raise Failure("VM_REQUIRES_NETWORK", vm, network)
 
 
@@ -92,6 +95,12 @@ def assert_can_move(db: Database, vm: str, *, force: bool = False) -> None:
             raise Failure(code, vm)
     if "non_suspendable" in blockers:
         raise Failure("VM_NON_SUSPENDABLE", vm, "the guest says that it cannot be suspended")
+
+
+def assert_idle(db: Database, vm: str) -> None:
+    """Raise OTHER_OPERATION_IN_PROGRESS while the VM's record shows an operation."""
+    for task, operation in db.get("VM", vm, "current_operations").items():
+        raise Failure("OTHER_OPERATION_IN_PROGRESS", "VM", vm, operation, task)
 
 
 def assert_power(db: Database, vm: str, *states: str) -> None:

@@ -41,6 +41,7 @@ class HostSpec:
     bonds: bool = False
     vlans: bool = False
     shared_sr: bool = False
+    hvm: bool = True  # whether its processor can run whole virtual machines
     traits: Traits = field(default_factory=Traits)
 
 

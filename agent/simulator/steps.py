@@ -12,6 +12,7 @@ from agent.simulator import (
     hosts,
     incidents,
     joins,
+    leaving,
     migrations,
     notices,
     pools,
@@ -21,7 +22,7 @@ from agent.simulator import (
 )
 
 MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents, sizes, ha,
-           exclusion, emergency)
+           exclusion, emergency, leaving)
 
 
 def tick(_world: Any) -> None:

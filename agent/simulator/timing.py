@@ -54,7 +54,10 @@ LOCK_STEP = (1.0, 20.0)  # how long a waiting host operation sleeps before it lo
 LOCK_PATIENCE = 2 * 3600.0  # ... and when it gives up
 HEARTBEAT = 30.0  # of members to their master
 
-REBOOT_GONE = 12.0  # 10 s timer and the way down (seen)
+REBOOT_TIMER = 10.0  # from the reply to the way down (seen) ...
+REBOOT_DOWN = 2.0  # ... and from an empty host to one that is down (seen)
+LEAVING_LEAST = 240.0  # how long a host that goes down waits for its guests to move, at least ...
+LEAVING_RATE = 1000.0 * 2**20  # ... and by their memory, bit/s
 REBOOT_ENABLED = 8.0  # from xapi's return to enabled (seen)
 
 VM_START = 1.0  # a guess: domain building

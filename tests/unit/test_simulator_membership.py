@@ -6,6 +6,7 @@ import pytest
 
 from agent.simulator import DirectClient, Dropped, Failure, World, WorldSpec, default_spec, direct_world
 from agent.simulator.clocks import SetClock
+from agent.simulator.fault_spec import Incident
 from agent.simulator.spec import HostSpec, PoolSpec
 
 MASTER, JOINER = "127.1.0.1", "127.1.0.2"
@@ -221,11 +222,13 @@ def test_a_master_that_restarts_forgets_sessions_and_tasks() -> None:
     assert [event["operation"] for event in again] == ["add", "add"]
 
 
-def test_a_reboot_wants_a_disabled_host_and_takes_its_guests_down() -> None:
+def test_a_reboot_wants_a_disabled_host_and_first_moves_the_guests_that_can() -> None:
     world, _clock, master = pool_of(2)
     host = master("host.get_by_uuid", world.node_named("h2").uuid)
     vm = master("VM.create", {"name_label": "guest"})
     master("VM.start_on", vm, host, False, False)
+    tied = master("VM.create", {"name_label": "tied", "blocked_operations": {"pool_migrate": "stays"}})
+    master("VM.start_on", tied, host, False, False)
     with pytest.raises(Failure, match="HOST_NOT_DISABLED"):
         master("host.reboot", host)
     master("host.disable", host)
@@ -233,12 +236,31 @@ def test_a_reboot_wants_a_disabled_host_and_takes_its_guests_down() -> None:
     assert list(master("host.get_current_operations", host).values()) == ["shutdown"]
     with pytest.raises(Failure, match="HOST_DISABLED_UNTIL_REBOOT"):
         master("host.enable", host)
-    master.pass_time(20)
-    assert master("VM.get_power_state", vm) == "Halted"
+    master.pass_time(11)
+    assert (master("VM.get_power_state", tied), master("VM.get_power_state", vm)) == ("Halted", "Running")
+    assert master("host_metrics.get_live", master("host.get_metrics", host)) is True
+    master.pass_time(10)
+    assert master("VM.get_power_state", vm) == "Running"
+    assert master("VM.get_resident_on", vm) != host
     assert master("host_metrics.get_live", master("host.get_metrics", host)) is False
     master.pass_time(130)
     assert master("host.get_enabled", host) is True
     assert master("host.get_current_operations", host) == {}
+
+
+def test_a_host_that_goes_down_waits_for_its_guests_for_four_minutes_only() -> None:
+    world, _clock, master = pool_of(2)
+    host = master("host.get_by_uuid", world.node_named("h2").uuid)
+    vm = master("VM.create", {"name_label": "guest", "memory_static_max": 2**30, "memory_dynamic_max": 2**30,
+                              "memory_dynamic_min": 2**30})
+    master("VM.start_on", vm, host, False, False)
+    world.put_in(Incident(0, "link", "h2", rate=0))
+    master("host.disable", host)
+    master("host.reboot", host)
+    master.pass_time(240)
+    assert master("VM.get_power_state", vm) == "Running"
+    master.pass_time(20)
+    assert master("VM.get_power_state", vm) == "Halted"
 
 
 def test_writes_after_a_master_change_was_agreed_are_lost() -> None:

@@ -228,11 +228,20 @@ def test_a_migration_is_refused_with_the_code_of_its_reason() -> None:
 
 
 def test_storage_that_a_host_cannot_reach_and_a_network_it_is_not_on_refuse_the_guest() -> None:
-    _world, _clock, client = pool(guest(disks=("shared",)), guest("inside", networks=("inside",)), hosts=3,
-                                  unreachable_from=("h2",))
+    _world, _clock, client = pool(guest(disks=("shared",)), VmSpec("inside", "h1", networks=("inside",)),
+                                  hosts=3, unreachable_from=("h2",))
     target = ref_of(client, "host", "h2")
     assert failure_of(client, "VM.assert_can_boot_here", ref_of(client, "VM", "a"), target)[0] == "VM_REQUIRES_SR"
     assert client("VM.assert_can_boot_here", ref_of(client, "VM", "inside"), target) is None
+
+
+def test_a_network_without_interfaces_keeps_its_guests_on_the_host_where_it_is_in_use() -> None:
+    _world, _clock, client = pool(guest("a", networks=("inside",)), VmSpec("b", "h1", networks=("inside",)))
+    one, other, away = ref_of(client, "VM", "a"), ref_of(client, "VM", "b"), ref_of(client, "host", "h2")
+    assert failure_of(client, "VM.pool_migrate", one, away, {})[:2] == ["VM_REQUIRES_NETWORK", one]
+    assert failure_of(client, "VM.start_on", other, away, False, False)[0] == "VM_REQUIRES_NETWORK"
+    client("VM.clean_shutdown", one)
+    assert client("VM.assert_can_boot_here", other, away) is None
 
 
 def test_a_host_that_is_not_on_the_guests_network_is_named_with_it() -> None:
