@@ -38,9 +38,10 @@ LONGEST_WAIT_S = 20.0
 class ConductorAPI:
     """The one door to the conductors.
 
-    ``context`` is ``{"request_id": str, "user": str, "idempotency_key": str|None}``.  With an
-    idempotency key a mutation may be sent again: it happens once, and the first answer
-    is given again.  Each call raises what the conductor refused with, or Unavailable.
+    ``context`` is ``{"request_id": str, "user": str, "user_id": str|None, "project_id": str|None,
+    "idempotency_key": str|None}``.  With an idempotency key a mutation may be sent again: it
+    happens once, and the first answer is given again; keys are those of a user in a project.
+    Each call raises what the conductor refused with, or Unavailable.
     """
 
     def __init__(self, transport: Any, timeout_s: float = 60.0, attempts: int = 2) -> None:

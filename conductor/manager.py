@@ -195,8 +195,8 @@ class Conductor:
 
     def _change(self, context: Context, method: str, arguments: list[Any], work: Callable[[Transaction], Any],
                 show: Callable[[Presenter, Any], Json]) -> Json:
-        """Do ``work`` once per idempotency key; asked again, give the first answer again."""
-        key = context.get("idempotency_key")
+        """Do ``work`` once per idempotency key of the one who asks; asked again, give the first answer again."""
+        key = _kept_under(context)
         digest = hashlib.sha256(json.dumps([method, arguments], sort_keys=True).encode()).hexdigest()
 
         def once(tx: Transaction) -> Json:
@@ -240,6 +240,16 @@ class Conductor:
 def _membership(show: Presenter, made: tuple[Any, Operation | None]) -> Json:
     aggregate, operation = made
     return {"aggregate": show.aggregate(aggregate), "operation": show.operation(operation) if operation else None}
+
+
+def _kept_under(context: Context) -> str | None:
+    """Return the key under which an answer is kept, None without one: two who choose the same key have two.
+
+    A digest, as ids and key together may be longer than the column.
+    """
+    key = context.get("idempotency_key")
+    whose = [context.get("user_id") or _user(context), context.get("project_id") or "", key]
+    return hashlib.sha256(json.dumps(whose).encode()).hexdigest() if key else None
 
 
 def _user(context: Context) -> str:

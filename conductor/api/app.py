@@ -134,7 +134,8 @@ def _responder(route: Route, door: _Door) -> Callable[..., None]:
             # so that a call whose reply was lost can be sent again and happens once
             key = key or f"api-{door.new_id()}"
         request = Request(
-            door.conductor, {"request_id": req.context.request_id, "user": who.user, "idempotency_key": key},
+            door.conductor, {"request_id": req.context.request_id, "user": who.user, "idempotency_key": key,
+                             **{name: who.credentials.get(name) for name in ("user_id", "project_id")}},
             door.public_url or req.prefix, req.context.version,
             path=reading.path_of(path),
             query={} if query is None else reading.query_of(req, query),

@@ -23,7 +23,7 @@ class Request:
     """One request that has passed all checks of form."""
 
     conductor: Conductor
-    context: Json                    #: request_id, user, idempotency_key
+    context: Json                    #: request_id, user, user_id, project_id, idempotency_key
     url: str                         #: scheme, host and port by which the client reached us
     version: Version                 #: the microversion asked for; (2, 1) outside /v2.1
     path: Json = field(default_factory=dict)

@@ -26,7 +26,7 @@ class InMemory:
 
     def __init__(self) -> None:
         self.calls: list[tuple[Json, str, Json]] = []
-        self.answers: dict[str, Any] = {}
+        self.answers: dict[tuple[str | None, str | None, str], Any] = {}
         self.aggregates: dict[int, Json] = {}
         self.hosts = {name: _host(name) for name in ("h1", "h2", "h3", "h4")}
         self.forced_down: set[str] = set()
@@ -43,7 +43,7 @@ class InMemory:
         self.broken: Exception | None = None
 
     def call(self, context: Json, method: str, **arguments: Any) -> Any:
-        """Answer, once per idempotency key."""
+        """Answer, once per user and idempotency key."""
         assert method in conductor_api.METHODS
         self.calls.append((context, method, arguments))
         if self.down:
@@ -53,9 +53,10 @@ class InMemory:
         key = context["idempotency_key"]
         if key is None or method.endswith(("_list", "_show", "_vms", "_events")):
             return getattr(self, method)(**arguments)
-        if key not in self.answers:
-            self.answers[key] = getattr(self, method)(**arguments)
-        return self.answers[key]
+        kept = (context["user_id"], context["project_id"], key)
+        if kept not in self.answers:
+            self.answers[kept] = getattr(self, method)(**arguments)
+        return self.answers[kept]
 
     def aggregate_list(self, availability_zone: str | None = None) -> Json:
         return {"aggregates": [one for one in self.aggregates.values()
