@@ -29,7 +29,7 @@ API: tuple[Any, ...] = (
                 help="Projects whose managers and readers may use the API, by id, or by name in the domain default. "
                      "Those of other projects may not, as every tenant has some; a token for the system always does."),
     cfg.StrOpt("htpasswd_file", help="File with a name and a bcrypt hash per line, as made by htpasswd -B. A change "
-                                     "counts from the next request on."),
+                                     "counts within a second."),
     cfg.DictOpt("htpasswd_roles", default={},
                 help="The roles of users in htpasswd_file, as in alice:admin,bob:reader. A role is one of "
                      + ", ".join(ROLES) + "."),

@@ -4,6 +4,7 @@ An operator changes rules in a policy file; what has no rule is refused to every
 knows roles and routes, and nothing of how somebody proved who he is.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +13,15 @@ from oslo_config import cfg
 from oslo_policy import opts, policy
 
 from common import errors
+from common.clock import Clock, SystemClock
 
 #: the policy file, looked for beside the configuration; it need not be there
 FILE = "policy.yaml"
+
+#: seconds for which an answer holds; to look for files and try the rules takes longer than many a request's rest
+_HOLDS_S = 1.0
+#: answers that are remembered at once
+_REMEMBERED = 1000
 
 #: asked before anybody can have a token: no authentication, no rule
 PUBLIC = frozenset({("GET", "/"), ("GET", "/v2"), ("GET", "/v2.1"), ("GET", "/healthcheck"),
@@ -135,11 +142,13 @@ def enforcer(conf: Any = None) -> policy.Enforcer:
 
 
 class Policy:
-    """The rules in force; a changed policy file counts from the next request on."""
+    """The rules in force; a changed policy file counts within a second."""
 
-    def __init__(self, conf: Any = None) -> None:
+    def __init__(self, conf: Any = None, clock: Clock | None = None) -> None:
         """Take the configuration that has been read; without one there is no policy file.  Raises Invalid."""
         self._enforcer = enforcer(conf)
+        self._clock = clock or SystemClock()
+        self._answers: dict[tuple[str, str], tuple[float, bool]] = {}
         if conf is None:
             self._enforcer.use_conf = False
             self._enforcer.rules = policy.Rules({rule.name: rule.check for rule in list_rules()}, "default")
@@ -159,13 +168,23 @@ class Policy:
         if name is None:
             raise NotAllowed(f"No rule allows anybody {method} {url}", code="no_rule")
         try:
-            allowed = self._enforcer.authorize(name, {}, dict(credentials))
+            allowed = self._allows(name, dict(credentials))
         except (ValueError, cfg.Error) as exc:
             raise errors.Unavailable(f"The policy file {self._enforcer.policy_path} can't be used: {exc}",
                                      code="policy_unreadable") from exc
         if not allowed:
             roles = ", ".join(sorted(credentials["roles"])) or "none"
             raise NotAllowed(f"Policy doesn't allow {name} to be performed; your roles here: {roles}")
+
+    def _allows(self, name: str, credentials: dict[str, Any]) -> bool:
+        asked, now = (name, json.dumps(credentials, sort_keys=True)), self._clock.monotonic()
+        ends, allowed = self._answers.get(asked, (now, False))
+        if ends <= now:
+            allowed = bool(self._enforcer.authorize(name, {}, credentials))
+            if len(self._answers) >= _REMEMBERED:
+                self._answers.clear()
+            self._answers[asked] = now + _HOLDS_S, allowed
+        return allowed
 
 
 def has_actions(method: str, url: str) -> bool:
