@@ -95,7 +95,7 @@ class Client:
         changed = {"timeout": timeout_s, "version": version}
         client = self._client.prepare(**{name: value for name, value in changed.items() if value is not None})
         try:
-            answer = _sent(lambda: client.call(context, method, **arguments), method)
+            answer = sent(lambda: client.call(context, method, **arguments), method)
         except errors.OutcomeUnknown as exc:
             if not self._is_heard():
                 raise errors.OutcomeUnknown(f"Nobody listens for {method} any more; is the service running?",
@@ -117,11 +117,11 @@ class Client:
     def cast(self, context: Context, method: str, server: str, version: str | None = None, **arguments: Any) -> None:
         """Send without waiting for an answer.  Raises Unavailable, as ``call``."""
         client = self._client.prepare(server=server, **({} if version is None else {"version": version}))
-        _sent(lambda: client.cast(context, method, **arguments), method)
+        sent(lambda: client.cast(context, method, **arguments), method)
 
 
-def _sent(send: Callable[[], Any], method: str) -> Any:
-    """Return ``send()`` with the messaging library's errors translated into ours."""
+def sent(send: Callable[[], Any], method: str) -> Any:
+    """Return ``send()``, which sends ``method``, with the messaging library's errors translated into ours."""
     try:
         return send()
     except oslo_messaging.exceptions.MessageUndeliverable as exc:

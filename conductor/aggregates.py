@@ -31,6 +31,7 @@ def create(tx: Transaction, name: str, availability_zone: str | None, metadata: 
                           user_metadata=_user_metadata(metadata), created_at=tx.now, updated_at=None)
     tx.session.add(aggregate)
     tx.session.flush()
+    tx.tell("aggregate.create", aggregate)
     return aggregate
 
 
@@ -47,6 +48,7 @@ def update(tx: Transaction, aggregate_id: int, changes: dict[str, Any]) -> Aggre
         zones.may_become(tx, aggregate, changes["availability_zone"])
         aggregate.availability_zone = changes["availability_zone"]
     aggregate.updated_at = tx.now
+    tx.tell("aggregate.update", aggregate)
     return aggregate
 
 
@@ -70,6 +72,7 @@ def set_metadata(tx: Transaction, aggregate_id: int, metadata: dict[str, str | N
         raise errors.WrongState(f"Aggregate {aggregate.id} has hosts; {POOL_BACKED} can only be changed without",
                                 code="aggregate_not_empty")
     aggregate.updated_at = tx.now
+    tx.tell("aggregate.update_metadata", aggregate)
     return aggregate
 
 
@@ -82,6 +85,7 @@ def delete(tx: Transaction, aggregate_id: int) -> None:
         raise errors.WrongState(f"Aggregate {aggregate.id} is not empty: remove {', '.join(names)} first",
                                 code="aggregate_not_empty", hosts=names)
     tx.session.delete(aggregate)
+    tx.tell("aggregate.delete", aggregate)
 
 
 def add_host(tx: Transaction, aggregate_id: int, name: str, user: str) -> tuple[Aggregate, Operation | None]:
@@ -106,6 +110,7 @@ def add_host(tx: Transaction, aggregate_id: int, name: str, user: str) -> tuple[
     aggregate.updated_at = tx.now
     tx.session.flush()
     if not backed:
+        tx.tell("aggregate.add_host", aggregate, name)
         return aggregate, None
     return aggregate, _begin(tx, "aggregate_add_host", aggregate, host, user, {})
 
@@ -127,6 +132,7 @@ def remove_host(tx: Transaction, aggregate_id: int, name: str, options: dict[str
         tx.session.delete(place)
         aggregate.updated_at = tx.now
         tx.session.flush()
+        tx.tell("aggregate.remove_host", aggregate, name)
         return aggregate, None
     active = operations.active_on(tx.session, name)
     if active is not None and active.kind == "aggregate_remove_host":

@@ -1,5 +1,6 @@
 """Puts a conductor together: the same for the daemon and for the all-in-one."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -8,6 +9,7 @@ from common.agent_api import AgentAPI
 from common.clock import Clock
 from common.mac import Keys
 from common.pulse import NoPulse, Pulse
+from conductor import notify
 from conductor.db import hosts
 from conductor.db.session import Database
 from conductor.manager import Agents
@@ -24,12 +26,16 @@ class Service:
 
     ``keys``: agents' messages need a MAC made with one of them; None: none is looked at.
     ``pulse`` is told how the round trips through broker and database end.
+    ``tell``: how other services are told what happens; None: nobody is, and nothing is kept for them.
     """
 
     def __init__(self, database: Database, transport: Any, clock: Clock, settings: Settings, name: str,
-                 workers: int = 16, keys: Keys | None = None, pulse: Pulse | None = None) -> None:
+                 workers: int = 16, keys: Keys | None = None, pulse: Pulse | None = None,
+                 tell: Callable[[str, dict[str, Any]], None] | None = None) -> None:
         self._database = database
-        self.engine = Engine(database, AgentAPI(transport).ring, clock, settings, name)
+        self.engine = Engine(database, AgentAPI(transport).ring, clock, settings, name,
+                             None if tell is None else notify.write)
+        self._teller = None if tell is None else notify.Teller(self.engine, tell)
         self._sweeper = Sweeper(self.engine)
         self._agents = Agents(self.engine, keys)
         self._servers = [
@@ -48,6 +54,8 @@ class Service:
         for server in self._servers:
             server.start()
         self._sweeper.start()
+        if self._teller is not None:
+            self._teller.start()
         self._round_trips.start()
 
     def use_keys(self, keys: Keys | None) -> None:
@@ -61,6 +69,8 @@ class Service:
         with ThreadPoolExecutor(len(self._servers)) as together:
             list(together.map(lambda server: server.stop(), self._servers))
         self._sweeper.stop()
+        if self._teller is not None:
+            self._teller.stop()
         self._database.close()
 
 

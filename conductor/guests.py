@@ -115,9 +115,14 @@ def migrations(session: Session, filters: Json) -> list[Json]:
 
 def migration(session: Session, number: int) -> Json:
     """Return MIGRATION.  Raises NotFound."""
+    return migration_of(session, moves.get(session, number))
+
+
+def migration_of(session: Session, one: Numbered) -> Json:
+    """Return MIGRATION of a move."""
     names = {uuid: name for name, uuid in hosts.uuids(session).items()}
     addresses = {row.name: row.address for row in hosts.every(session)}
-    return _migration(moves.get(session, number), names, addresses)
+    return _migration(one, names, addresses)
 
 
 def _migration(one: Numbered, names: dict[str, str], addresses: dict[str, str]) -> Json:

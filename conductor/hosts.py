@@ -72,6 +72,7 @@ def _enrol(tx: Transaction, said: Sync) -> Host:
     # The name may have been another machine's, or was forgotten: what was said before that has no effect any more.
     _register(tx, said, hosts.newest_incarnation(tx.session, said.host) or "")
     tx.session.flush()
+    tx.tell("host.create", host)
     LOG.info("Host %s is enrolled", host.name, extra={"host": host.name, "uuid": host.uuid})
     return host
 

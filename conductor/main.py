@@ -6,7 +6,7 @@ import sys
 # isort: off
 from common import concurrency  # it has to come before all that asks which kind of threads there is
 # isort: on
-from common import config, parts, rpc, service
+from common import config, notices, parts, rpc, service
 from common.standing import standing
 from conductor.build import Service, settings_from
 from conductor.conditions import keys_from, require_schema
@@ -34,8 +34,9 @@ def _run(daemon: service.Daemon) -> int:
     concurrency.check_database(url)
     database = Database(url)
     transport = rpc.transport(None, conf, f"{PROG}-{name}", secrets["broker.password_file"])
+    tell = notices.Notices(conf, transport, f"{PROG}.{name}").tell if notices.wanted(conf) else None
     running = Service(database, transport, daemon.clock, settings_from(conf), name, conf.conductor.workers, keys,
-                      daemon.pulse)
+                      daemon.pulse, tell)
 
     def reload() -> None:
         running.use_keys(keys_from(conf))

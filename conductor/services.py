@@ -109,10 +109,12 @@ def forget(tx: Transaction, name: str) -> None:
         raise errors.WrongState(f"Host {name} is in aggregate {', '.join(places)}; remove it there first",
                                 code="host_in_aggregate")
     services.forget_host(tx.session, host)
+    tx.tell("host.delete", host)
 
 
 def force_down(tx: Transaction, name: str, forced_down: bool) -> Host:
     """Record that an operator says that the host is down (or not any more); it is no destination meanwhile."""
     host = hosts.get(tx.session, name)
     host.forced_down = forced_down
+    tx.tell("host.update", host)
     return host

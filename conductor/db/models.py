@@ -268,6 +268,21 @@ class Event(Base):
     conductor: Mapped[str | None]
 
 
+class Notice(Base):
+    """What other services are still to be told; removed once the message broker has it."""
+
+    __tablename__ = "notices"
+    __table_args__ = (Index("ix_notices_taken_until", "taken_until"), Base.__table_args__)
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=True)
+    uuid: Mapped[str] = mapped_column(String(36))
+    at: Mapped[float]
+    event_type: Mapped[str] = mapped_column(String(64))
+    payload: Mapped[dict[str, Any]]
+    #: the conductor that is at telling it, and until when nobody else begins to
+    taken_by: Mapped[str | None]
+    taken_until: Mapped[float] = mapped_column(Double(), default=0.0)
+
+
 class Plan(Base):
     """A plan that was shown, and the operation that runs it, if any."""
 

@@ -45,6 +45,12 @@ def get(session: Session, number: int) -> Numbered:
     return Numbered(*row)
 
 
+def of_task(session: Session, task: Task, operation: Operation) -> Numbered:
+    """Return the move that a task carries out."""
+    number = session.scalar(select(Move.id).where(Move.task_id == task.id))
+    return Numbered(number or 0, task, operation)
+
+
 def no_move(number: int) -> errors.NotFound:
     """Return the refusal of a number that names no move."""
     return errors.NotFound(f"There is no migration {number}", code="migration_not_found", migration=number)

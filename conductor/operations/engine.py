@@ -12,6 +12,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from common import errors
@@ -27,6 +28,24 @@ R = TypeVar("R")
 Ring = Callable[[str, str, int], None]
 
 
+@dataclass(frozen=True)
+class Happened:
+    """An event row, with the operation and the task that it is about."""
+
+    event: Event
+    operation: Operation
+    task: Task | None
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A change of another noun than an operation: what kind, of which row, and because of which host."""
+
+    kind: str
+    row: Any
+    host: str | None = None
+
+
 class Transaction:
     """One unit of work: a session, the time, and what is to be told after the commit."""
 
@@ -40,6 +59,8 @@ class Transaction:
         #: since when this conductor could hear agents; silence counts only from then
         self.receiving_since = receiving_since
         self.rings: list[tuple[str, str, int]] = []
+        #: what happened in it, in order, for whoever tells others
+        self.happened: list[Happened | Changed] = []
         self.changed = False
 
     def apply(self, row: Operation | Task, event: str, operation: Operation | None = None, **detail: Any) -> None:
@@ -62,6 +83,11 @@ class Transaction:
             raise errors.Bug("a task's event needs its operation")
         self._write(operation, row if isinstance(row, Task) else None, step, detail)
 
+    def tell(self, kind: str, row: Any, host: str | None = None) -> None:
+        """Have other services told of a change that has no event row."""
+        self.changed = True
+        self.happened.append(Changed(kind, row, host))
+
     def note(self, operation: Operation, event: str, why: str, **detail: Any) -> None:
         """Write an event row that changes no state, e.g. that attention is needed."""
         state = states.Operation(operation.state)
@@ -72,10 +98,12 @@ class Transaction:
         operation.last_event += 1
         operation.updated_at = self.now
         self.changed = True
-        self.session.add(Event(
+        event = Event(
             operation_id=operation.id, n=operation.last_event, at=self.now, task_id=task.id if task else None,
             task_kind=task.kind if task else None, state=str(step.state), event=step.event, next=str(step.next),
-            why=step.why, detail=detail, conductor=self.conductor))
+            why=step.why, detail=detail, conductor=self.conductor)
+        self.session.add(event)
+        self.happened.append(Happened(event, operation, task))
         LOG.info("%s: %s", operation.kind if task is None else task.kind, step.why, extra={
             "operation": operation.id, "task": task.id if task else None, "host": operation.host})
 
@@ -84,8 +112,10 @@ class Engine:
     """Runs units of work, rings the doorbells they leave, and wakes who waits for news."""
 
     def __init__(self, database: Database, ring: Ring, clock: Clock, settings: Settings,
-                 name: str | None = None) -> None:
+                 name: str | None = None, write_notices: Callable[[Transaction], None] | None = None) -> None:
+        """``write_notices`` stores what others are to be told of a transaction, in that transaction."""
         self._database = database
+        self._write_notices = write_notices
         self._ring = ring
         self.clock = clock
         self.settings = settings
@@ -108,6 +138,8 @@ class Engine:
             transaction = Transaction(session, self.clock.now(), self.settings, self.receiving_since, self.name)
             result = work(transaction)
             session.flush()
+            if self._write_notices is not None and transaction.happened:
+                self._write_notices(transaction)
             return transaction, result
 
         try:

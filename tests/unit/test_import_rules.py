@@ -32,7 +32,7 @@ _ONLY_IN = {
     "alembic": ["conductor/db"],
     "oslo_db": ["conductor/db"],
     "eventlet": ["common/concurrency"],
-    "oslo_messaging": ["common/rpc", "common/rabbit", "common/inproc"],
+    "oslo_messaging": ["common/rpc", "common/rabbit", "common/inproc", "common/notices"],
 }
 
 _RELATIVE = "."
