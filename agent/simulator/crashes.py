@@ -17,13 +17,18 @@ from agent.simulator.table import NULL
 if TYPE_CHECKING:
     from agent.simulator.world import World
 
+BEFORE = ("queued", "setup")
 UNDER_WAY = ("stream", "pause", "device")
 
 
 def interrupt(world: "World", node: Node) -> None:
     """Let the migrations that a dying toolstack looks after come to their sudden ends."""
     for job in list(world.jobs.values()):
-        if job["kind"] != "migrate" or job["pool"] != node.pool or job["phase"] not in UNDER_WAY:
+        if job["kind"] != "migrate" or job["pool"] != node.pool:
+            continue
+        if job["phase"] in BEFORE and node.is_master and job["node"] == node.address:
+            workers.end(world, job)  # seen: what did not stream yet stays where it is
+        if job["phase"] not in UNDER_WAY:
             continue
         if node.is_master:
             _forgotten(world, job, node)

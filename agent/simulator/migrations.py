@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agent.simulator.world import World
 
 NO_SESSION = 'xenopsd internal error: Xenops_migrate.Remote_failed("unmarshalling error message from remote")'
+CANCEL_POINTS = "debug_info:cancel_points_seen"
 CANCELLABLE = ("queued", "setup", "stream")
 STREAMING = ("stream", "pause")
 
@@ -148,8 +149,18 @@ def switch(world: "World", job: str) -> None:
                            "obj_uuid": db.get("VM", found["vm"], "uuid"),
                            "body": f"VM '{names[0]}' migrated to {names[1]}"})
     _progress(world, found, 1.0)
+    _completing(world, found)
     world.later(timing.MIGRATE_TEARDOWN, "migrate.end", job=job)
     faults.at_phase(world, found)
+
+
+def _completing(world: "World", job: Job) -> None:
+    """Show the target's part as a subtask, and what xapi notes beside other people's tags (seen)."""
+    db, task = world.pools[job["pool"]], job["task"]
+    if db.has("task", task):
+        db.set("task", task, other_config={**db.get("task", task, "other_config"), CANCEL_POINTS: "11"})
+        job["completing"] = world.new_task(job["pool"], "VM.pool_migrate_complete", "", subtask_of=task)
+        db.set("task", job["completing"], resident_on=job["host"])
 
 
 def finish(world: "World", job: str) -> None:

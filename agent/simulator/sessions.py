@@ -71,6 +71,11 @@ def logout(call: "Call") -> None:
     migrations.session_ended(call.world, call.node, call.session)
 
 
+def get_all_subject_identifiers(_call: "Call") -> list[str]:
+    """Return nobody: all sessions are of local root, who is no subject of a directory (seen)."""
+    return []
+
+
 def create(call: "Call", label: str, description: str) -> str:
     """Add a task of the client's own; it lives until it is destroyed."""
     return call.world.new_task(call.node.pool, label, call.session, description=description,
@@ -142,6 +147,7 @@ def remove_from_other_config(call: "Call", task: str, key: str) -> None:
 
 CALLS = {
     "session.login_with_password": login_with_password, "session.logout": logout,
+    "session.get_all_subject_identifiers": get_all_subject_identifiers,
     "task.create": create, "task.destroy": destroy, "task.cancel": cancel, "task.set_status": set_status,
     "task.set_progress": set_progress, "task.set_result": set_result, "task.set_error_info": set_error_info,
     "task.set_other_config": set_other_config, "task.add_to_other_config": add_to_other_config,

@@ -65,6 +65,7 @@ VM_CLEAN_SHUTDOWN = 2.0  # a guess
 VM_HARD_SHUTDOWN = 0.3  # a guess
 VM_PAUSE = 0.1  # a guess
 VM_REBOOT = 3.0  # a guess
+VM_STATE_EARLIER = 0.12  # seen: how long before the end of its operation a VM shows its new state
 VM_SUSPEND_RATE = 200e6  # bytes/s to the suspend SR, a guess
 WORKERS = 4  # threads for VM operations in each host's hypervisor daemon
 

@@ -230,11 +230,16 @@ def _drop_image(call: "Call", vm: str) -> None:
 def begin(world: "World", job: str) -> None:
     """A worker has taken the job."""
     if job in world.jobs:
-        world.later(world.jobs[job]["seconds"], "power.done", job=job)
+        world.later(world.jobs[job]["seconds"] - _shown(world.jobs[job]), "power.done", job=job)
+
+
+def _shown(job: workers.Job) -> float:
+    """Return how long the operation still shows when the state has changed."""
+    return min(timing.VM_STATE_EARLIER, float(job["seconds"]) / 2)
 
 
 def done(world: "World", job: str) -> None:
-    """Change the power state and end the operation."""
+    """Change the power state; the operation shows a little longer."""
     found = world.jobs.get(job)
     if not found:
         return
@@ -256,8 +261,15 @@ def done(world: "World", job: str) -> None:
             db.set("VM", vm, suspend_VDI=image)
         else:
             build.stop_domain(db, vm)
-    workers.end(world, found)
-    world.finish_task(found["pool"], found["task"])
+    world.later(_shown(found), "power.over", job=job)
+
+
+def over(world: "World", job: str) -> None:
+    """End the operation."""
+    found = world.jobs.get(job)
+    if found:
+        workers.end(world, found)
+        world.finish_task(found["pool"], found["task"])
 
 
 def set_blocked_operations(call: "Call", vm: str, value: dict[str, str]) -> None:
@@ -292,4 +304,4 @@ CALLS = {
     "VM.suspend": suspend, "VM.pause": pause, "VM.unpause": unpause,
     "VM.power_state_reset": power_state_reset,
 }
-STEPS = {"power.begin": begin, "power.done": done}
+STEPS = {"power.begin": begin, "power.done": done, "power.over": over}

@@ -52,6 +52,8 @@ def end(world: "World", job: Job) -> None:
     """Take the operation off the records and give the worker to the next job."""
     world.jobs.pop(job["id"], None)
     release(world, job)
+    if job["pool"] in world.pools:
+        world.pools[job["pool"]].delete("task", job.get("completing", NULL))
     for cls, ref in (("VM", job["vm"]), ("host", job["host"])):
         set_operation(world, job["pool"], cls, ref, job["operation"], "")
     if any(one["vm"] == job["vm"] for one in world.held):
