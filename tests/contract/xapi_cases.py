@@ -37,6 +37,7 @@ class Case:
     speed: float = 100.0           #: of simulated hosts
     tls: bool = False              #: whether simulated hosts have certificates
     simulator_only: str = ""
+    real_time: bool = False        #: whether the seconds that it lets pass are roughly enough for real hosts too
 
     @property
     def row(self) -> str:
@@ -52,9 +53,10 @@ class Case:
     def needs_simulator(self) -> str:
         """Say why it makes sense at simulated hosts only, "" if it does elsewhere."""
         acts = [deed for step in self.steps for deed in step.get("act", {}) if deed in OF_THE_SIMULATOR]
-        if self.simulator_only or not (acts or self.world or self.is_timed):
+        stands_still = self.is_timed and not self.real_time
+        if self.simulator_only or not (acts or self.world or stands_still):
             return self.simulator_only
-        if self.is_timed:
+        if stands_still:
             return "no real clock stands still"
         return f"nobody can {acts[0]} a real host from here" if acts else "it needs hosts of its own making"
 

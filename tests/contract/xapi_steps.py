@@ -20,9 +20,12 @@ A step is a mapping; the key that it begins with says what it is, the others how
     until: {...}        do this call, login or http again and again until it comes out so; `meanwhile: {...}` must come
                         out each time before
     start: a            begin the `call:` beside it on a connection of its own; `finish: a` waits for its end
+    hang_up: a          close the connection of the call that was begun as a
     race: [s, a]        make the `call:` beside it in all these sessions at once; `winners: 1`, and the others `fails`
+    strays: x           the domains that run at simulated hosts though no record shows them are like x
     act: {kill: h1}     what happens to a machine outside the API: kill, crash, power_off, power_on, cut, mend, enable,
-                        `{link: h1, rate: 0}`; and `{restart_toolstack: host1}`, which is host.restart_agent
+                        and `{link: h1}` with `rate: bytes/s` beside it, without one as built; also
+                        `{restart_toolstack: host1}`, which is host.restart_agent
 
 A call or login comes out as one of: `gives: x`, `fails: [CODE, p1]`, `drops: true` (no connection, or it ends
 unanswered), `garbles: true` (an answer that is none); with none of these it must give anything.  `keep: name` keeps
@@ -40,13 +43,14 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from xapi_client import Client, Outcome, http_request
-from xapi_values import Unknown, is_like, resolved
+from xapi_values import Unknown, difference, is_like, resolved
 from xapi_wire import Raw, handshake
 
 WITHIN_S = 60.0      #: for waits that name no bound, in the hosts' seconds
 PATIENCE_S = 20.0    #: on top of every wait, for a machine that is busy
 OUTCOMES = ("gives", "fails", "drops", "garbles")
-KINDS = ("login", "call", "http", "raw", "tls", "task", "until", "start", "finish", "race", "act", "pass")
+KINDS = ("login", "call", "http", "raw", "tls", "task", "until", "start", "finish", "hang_up", "race", "act", "strays",
+         "pass")
 THREADS = 32
 
 
@@ -69,8 +73,11 @@ class Setting(Protocol):
     def go_on(self, seconds: float) -> None:
         """Let time pass where it stands still.  Raises ValueError where it does not."""
 
-    def act(self, deed: str, host: str, **more: Any) -> None:
-        """Do something to a machine outside the API."""
+    def act(self, deed: str, host: str, rate: int) -> None:
+        """Do something to a machine outside the API; `rate` is a link's, -1 as it was built."""
+
+    def strays(self) -> list[dict[str, Any]]:
+        """Return the domains that run though no record shows them."""
 
 
 class Run:
@@ -82,7 +89,7 @@ class Run:
         self._clients = dict(setting.clients)
         self._names.update({name: client.session for name, client in self._clients.items()})
         self._threads = ThreadPoolExecutor(THREADS)
-        self._begun: dict[str, Future[Outcome]] = {}
+        self._begun: dict[str, tuple[Client, Future[Outcome]]] = {}
         self._read_s = WITHIN_S + PATIENCE_S
 
     def steps(self, steps: list[dict[str, Any]]) -> None:
@@ -109,7 +116,7 @@ class Run:
         return resolved(value, self._names)
 
     def _url(self, request: Mapping[str, Any]) -> str:
-        return self._setting.urls[request.get("host", 1) - 1]
+        return self._setting.urls[int(request.get("host", 1)) - 1]
 
     def _by(self, name: str) -> Client:
         if name not in self._clients:
@@ -146,15 +153,18 @@ class Run:
 
     def _start(self, step: dict[str, Any]) -> None:
         client = self._client_for(step).twin()
-        self._begun[step["start"]] = self._threads.submit(self._asked, dict(step), client)
+        self._begun[step["start"]] = client, self._threads.submit(self._asked, dict(step), client)
 
     def _finish(self, step: dict[str, Any]) -> None:
-        begun = self._begun[step["finish"]]
+        _client, begun = self._begun[step["finish"]]
         try:
             outcome = begun.result(self._bound_s(step))
         except TimeoutError:
             raise StepFailed(f"the call {step['finish']} has not ended") from None
         self._expect(step, outcome)
+
+    def _hang_up(self, step: dict[str, Any]) -> None:
+        self._begun[step["hang_up"]][0].abort()
 
     def _race(self, step: dict[str, Any]) -> None:
         together = threading.Barrier(len(step["race"]))
@@ -258,12 +268,14 @@ class Run:
         self._again(tried, step, before=held)
 
     def _act(self, step: dict[str, Any]) -> None:
-        deed, *others = step["act"].items()
-        name, host = deed
-        if name == "restart_toolstack":
+        [(deed, host)] = step["act"].items()
+        if deed == "restart_toolstack":
             self._call({"call": "host.restart_agent", "args": [f"${host}"], "by": step.get("by", "s")})
         else:
-            self._setting.act(name, host, **dict(others))
+            self._setting.act(deed, host, step.get("rate", -1))
+
+    def _strays(self, step: dict[str, Any]) -> None:
+        self._compare("strays", self._setting.strays(), self._of(step["strays"]))
 
     # ---- what comes out
     def _expect(self, step: Mapping[str, Any], outcome: Outcome) -> None:
@@ -279,7 +291,7 @@ class Run:
     @staticmethod
     def _compare(what: str, found: Any, wanted: Any) -> None:
         if not is_like(found, wanted):
-            raise StepFailed(f"{what} is {found!r}; wanted was {wanted!r}")
+            raise StepFailed(f"{what} is {difference(found, wanted)}")
 
     def _bound_s(self, step: Mapping[str, Any]) -> float:
         return float(step.get("within", WITHIN_S)) / self._setting.speed + PATIENCE_S

@@ -64,6 +64,15 @@ def is_like(found: Any, wanted: Any) -> bool:
     return type(found) is type(wanted) and bool(found == wanted)
 
 
+def difference(found: Any, wanted: Any) -> str:
+    """Return in words what was found and wanted; of a mapping of which parts are wanted, those that differ."""
+    parts = wanted.get("has") if isinstance(wanted, dict) else None
+    if isinstance(parts, dict) and isinstance(found, dict):
+        differ = {name: part for name, part in parts.items() if name not in found or not is_like(found[name], part)}
+        return f"{ {name: found.get(name, 'absent') for name in differ}!r}; wanted was {differ!r}"
+    return f"{found!r}; wanted was {wanted!r}"
+
+
 def _has(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, dict):
         return isinstance(found, dict) and all(
