@@ -9,7 +9,7 @@ from agent.simulator.derived import host_is_live
 from agent.simulator.failure import Failure
 from agent.simulator.memory import HOST_OVERHEAD, free_memory
 from agent.simulator.node import Node
-from agent.simulator.table import Moment
+from agent.simulator.table import NULL, Moment
 
 if TYPE_CHECKING:
     from agent.simulator.call import Call
@@ -183,7 +183,6 @@ def gone(world: "World", address: str) -> None:
     node.go_down()
     if not was_answering:
         return
-    db = world.pools[node.pool]
     if node.is_master:
         forget_calls(world, node.pool)
     else:
@@ -191,9 +190,6 @@ def gone(world: "World", address: str) -> None:
         host = world.host_of(node)
         for job in [one for one in world.jobs.values() if one["node"] == address]:
             world.fail_task(node.pool, job["task"], ["CANNOT_CONTACT_HOST", host])
-    host = world.host_of(node)
-    if db.has("host", host):
-        db.set("host", host, enabled=False)
 
 
 def forget_calls(world: "World", pool: int) -> None:
@@ -228,6 +224,8 @@ def back(world: "World", address: str, started_after: float, enabled_after: floa
         return
     node.facts.pop("emergency", None)
     node.power = "up"
+    if world.host_of(node) != NULL:  # its start is heard of, its end was not (seen)
+        world.pools[node.pool].set("host", world.host_of(node), enabled=False)
     world.later(started_after, "host.started", address=address)
     world.later(enabled_after, "host.enabled", address=address)
     if master and enabled_after > timing.BOOTING_BEFORE_ENABLED:

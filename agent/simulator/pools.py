@@ -145,6 +145,7 @@ def designate_gone(world: "World", address: str, pool: int, kept: dict[str, obje
             host = world.host_of(node)
             db.set("host", host, enabled=False)
             db.set("host_metrics", db.get("host", host, "metrics"), live=False)
+            node.facts["starting"] = True
             world.later(timing.DESIGNATE_ENABLED - timing.DESIGNATE_GONE, "host.enabled", address=node.address)
         world.later(timing.DESIGNATE_LIVE - timing.DESIGNATE_GONE, "host.started", address=node.address)
     new.master = ""

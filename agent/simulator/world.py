@@ -153,7 +153,7 @@ class World:
         if node.power == "booting" and not alone:
             raise Failure(*node.facts.get("emergency") or ["HOST_STILL_BOOTING"])
         if node.master and not alone:
-            raise Failure("HOST_IS_SLAVE", node.master)
+            raise self._sent_on(node, name, params)
         message = self.table.messages.get(name)
         if message is None and name.partition(".")[0].lower() in OTHER_CLASSES:
             raise Failure("NOT_IMPLEMENTED", name)  # it may exist; that is not known here
@@ -184,6 +184,15 @@ class World:
             record.task = self._run_async(call, args)
             return record.task
         return self._run(call, args)
+
+    def _sent_on(self, node: Node, name: str, params: list[Any]) -> Failure:
+        """Return what a member answers: that it is one, or, once it has started, that the session is none (seen)."""
+        message, db = self.table.messages.get(name), self.pools[node.pool]
+        session = params[0] if params and isinstance(params[0], str) else ""
+        known = db.has("session", session) or session in node.local_sessions or node.facts.get("starting")
+        if message and message.needs_session and not known:
+            return Failure("SESSION_INVALID", session)
+        return Failure("HOST_IS_SLAVE", node.master)
 
     def _run(self, call: Call, args: list[Any]) -> Any:
         result = self.serve(call, args)
