@@ -1,0 +1,112 @@
+"""Joins that came to nothing and hosts that come back, by whole agents at simulated hosts."""
+
+import dataclasses
+
+from agent_desk import addresses, calls, hypervisor, pooled_spec, simulated
+from agent_office import Office, office
+
+from agent.simulator import Simulator, default_spec
+from agent.simulator.spec import HostSpec
+from agent.xenapi.link import Link
+from agent.xenapi.transport import Limits
+from common.messages import Order, Report
+from conductor.operations.judge import judge
+
+
+def join(at: Office, simulator: Simulator, host: str) -> Order:
+    """Order ``host`` to join the pool of h1."""
+    with simulator.lock:
+        uuid, master = (simulator.world.node_named(name).uuid for name in (host, "h1"))
+    args = {"master_uuid": master, "master_address": addresses(simulator)["h1"], "quiet_s": 1.0}
+    return at.ring(at.desk.order("pool_join", host, uuid, args))
+
+
+def verdict(order: Order, report: Report) -> str | None:
+    return judge(order.kind, order.args, report).event
+
+
+def test_a_dead_record_left_by_a_failed_join_is_destroyed_and_the_host_can_join_again() -> None:
+    hosts = (HostSpec("h1"), HostSpec("h2", reboot_s=5.0))
+    spec = dataclasses.replace(default_spec(hosts=2, vms=0), hosts=hosts)
+    with simulated(spec, speed=30) as simulator, office(simulator) as at:
+        at.agent("h1")
+        at.agent("h2")
+        at.seen("h2", lambda sync: sync.role == "standalone")
+        order = join(at, simulator, "h2")
+        with simulator.lock:
+            world = simulator.world
+            uuid = world.node_named("h2").uuid
+            db = world.pools[world.node_named("h1").pool]
+            assert simulator.lock.wait_for(lambda: db.by_uuid("host", uuid), 20.0), "the master lists it"
+            world.lose_power("h2")
+            world.restore_power("h2")
+        failed = at.desk.settled(order, 60.0)
+        assert failed.readings["on_master"] and not failed.readings["live"]
+        assert failed.readings["joiner"] == "standalone" and verdict(order, failed) == "refused"
+
+        again = join(at, simulator, "h2")
+        report = at.desk.settled(again, 60.0)
+        assert verdict(again, report) == "refused" and calls(simulator, "Async.pool.join") == 1, "never by itself"
+
+        destroy = at.ring(at.desk.order("host_destroy", "h1", uuid))
+        assert verdict(destroy, at.desk.settled(destroy)) == "effect"
+        last = join(at, simulator, "h2")
+        assert verdict(last, at.desk.settled(last, 60.0)) == "effect"
+        assert calls(simulator, "Async.pool.join") == 2
+
+
+def test_an_ejected_host_gets_tls_verification_again_before_it_joins_again() -> None:
+    spec = pooled_spec(vms=0)
+    hosts = tuple(dataclasses.replace(host, tls_verification=True) for host in spec.hosts)
+    with simulated(dataclasses.replace(spec, hosts=hosts), speed=120) as simulator, office(simulator) as at:
+        master = hypervisor(simulator, "h1")
+        session = master.open()
+        at.desk.members = dict(session.pool().members)
+        at.desk.interval_s = 0.3
+        at.agent("h3")
+        slave = at.seen("h3", lambda sync: sync.role == "slave" and sync.host_uuid is not None)
+        eject = at.ring(at.desk.order("pool_eject", "h3", str(slave.host_uuid), pool=slave.pool))
+        assert verdict(eject, at.desk.settled(eject)) == "effect"
+        at.seen("h3", lambda sync: sync.role == "standalone")
+        with simulator.lock:
+            assert not simulator.world.node_named("h3").tls_verification, "ejecting turned it off"
+        order = join(at, simulator, "h3")
+        report = at.desk.settled(order)
+        assert report.error is None and verdict(order, report) == "effect"
+        with simulator.lock:
+            methods = [call.method for call in simulator.world.calls if call.originator == "corral:h3"]
+        assert methods.index("pool.enable_tls_verification") < methods.index("Async.pool.join")
+        session.close()
+        master.close()
+
+
+def test_a_member_that_calls_another_master_than_its_pool_has_is_not_followed() -> None:
+    with simulated(pooled_spec(vms=0), speed=60) as simulator, office(simulator) as at:
+        at.desk.interval_s = 0.3
+        at.desk.members = {"?": "192.0.2.1"}
+        at.agent("h2")
+        here = at.seen("h2", lambda sync: sync.trouble is not None)
+        assert here.trouble is not None and here.trouble["code"] == "master_unknown"
+        order = at.ring(at.desk.order("host_disable", "h2", "x", {"mark": "ours"}, members={"?": "192.0.2.1"}))
+        later = at.seen("h2", lambda sync: sync.sequence > here.sequence + 2)
+        assert later.role == "slave" and not [report for report in at.desk.reports if report.task == order.task]
+        with simulator.lock:
+            asked = {call.address for call in simulator.world.calls}
+        assert asked == {addresses(simulator)["h2"]}, "nobody else was asked, and no password went elsewhere"
+
+
+def test_orders_go_on_under_a_new_session_when_all_sessions_were_lost() -> None:
+    with simulated(pooled_spec(vms=0), speed=60) as simulator, office(simulator) as at:
+        at.agent("h1")
+        at.seen("h1", lambda sync: sync.role == "master")
+        with simulator.lock:
+            uuid = simulator.world.node_named("h1").uuid
+        link = Link(dict(simulator.hosts)["h1"], Limits())
+        link.login(*simulator.login, "an operator")
+        link.act("host.restart_agent", link.read("host.get_by_uuid", uuid))
+        link.close()
+        with simulator.lock:
+            node = simulator.world.node_named("h1")
+            assert simulator.lock.wait_for(lambda: node.power != "up", 20.0)
+        report = at.desk.settled(at.ring(at.desk.order("host_disable", "h1", uuid, {"mark": "ours"})))
+        assert report.readings["mark"] == "ours" and report.readings["enabled"] is False
