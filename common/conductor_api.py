@@ -3,7 +3,7 @@
 One method per REST action; ``doc/rpc.md`` describes arguments and results.
 
 1.0  aggregates, hosts, maintenance, plans, operations
-1.1  services, hypervisors, VMs and their moves; host_forget
+1.1  services, hypervisors, VMs and their moves; host_forget; ``members`` of aggregate_list and _show
 """
 
 from typing import Any
@@ -29,7 +29,8 @@ METHODS = (
 )
 
 #: the version in which a method last changed, which is sent with it: an older conductor does what it knows
-CHANGED = {**dict.fromkeys(METHODS, "1.0"), **dict.fromkeys(SINCE_1_1, "1.1")}
+CHANGED = {**dict.fromkeys(METHODS, "1.0"),
+           **dict.fromkeys(("aggregate_list", "aggregate_show", *SINCE_1_1), "1.1")}
 
 #: seconds that one operation_events call may wait in a conductor
 LONGEST_WAIT_S = 20.0

@@ -37,13 +37,14 @@ class Conductor:
 
     # Reads.
 
-    def aggregate_list(self, context: Context, availability_zone: str | None = None) -> Json:
-        """Return all aggregates, or those of one zone."""
-        return self._read(lambda show, s: {"aggregates": show.aggregates(aggregate_rows.every(s, availability_zone))})
+    def aggregate_list(self, context: Context, availability_zone: str | None = None, members: bool = True) -> Json:
+        """Return all aggregates, or those of one zone; without ``members`` only their hosts' names."""
+        return self._read(lambda show, s: {
+            "aggregates": show.aggregates(aggregate_rows.every(s, availability_zone), members)})
 
-    def aggregate_show(self, context: Context, id: int) -> Json:
-        """Return one aggregate."""
-        return self._read(lambda show, s: show.aggregate(aggregate_rows.get(s, id)))
+    def aggregate_show(self, context: Context, id: int, members: bool = True) -> Json:
+        """Return one aggregate; without ``members`` only its hosts' names."""
+        return self._read(lambda show, s: show.aggregate(aggregate_rows.get(s, id), members))
 
     def host_list(self, context: Context, zone: str | None = None) -> Json:
         """Return all hosts, or those of one availability zone."""

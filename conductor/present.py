@@ -8,7 +8,8 @@ from common.clock import isoformat
 from conductor import states
 from conductor.aggregates import is_pool_backed
 from conductor.db import aggregates, hosts, operations
-from conductor.db.models import Aggregate, Event, Host, Membership, Operation, Plan, Pool, Task
+from conductor.db.aggregates import Place
+from conductor.db.models import Aggregate, Event, Host, Operation, Plan, Pool, Task
 from conductor.db.session import Session
 from conductor.operations import control
 from conductor.operations.snapshot import moved_since_report
@@ -30,6 +31,7 @@ class Presenter:
         self._down_s = agent_down_s
         self._since = receiving_since
         self._default = pool_backed_by_default
+        self._vms_by_pool: dict[str, list[Json]] = {}
 
     @cached_property
     def _uuids(self) -> dict[str, str]:
@@ -44,49 +46,54 @@ class Presenter:
         return operations.active_by_host(self.session)
 
     @cached_property
-    def _places(self) -> dict[int, list[Membership]]:
-        found: dict[int, list[Membership]] = {}
-        for place in aggregates.all_memberships(self.session):
-            found.setdefault(place.aggregate_id, []).append(place)
+    def _places_by_host(self) -> dict[str, list[Place]]:
+        found: dict[str, list[Place]] = {}
+        for place in aggregates.places(self.session):
+            found.setdefault(place.host, []).append(place)
         return found
 
-    def aggregates(self, rows: Sequence[Aggregate]) -> list[Json]:
+    def aggregates(self, rows: Sequence[Aggregate], members: bool = True) -> list[Json]:
         """Return AGGREGATE of each."""
-        pools = hosts.all_pools(self.session)
-        return [self._aggregate(row, self._places.get(row.id, []), pools.get(row.pool or "")) for row in rows]
+        found: dict[int, list[Place]] = {}
+        for place in aggregates.places(self.session):
+            found.setdefault(place.aggregate_id, []).append(place)
+        pools = hosts.all_pools(self.session) if members else {}
+        return [self._aggregate(row, found.get(row.id, []), members, pools.get(row.pool or "")) for row in rows]
 
-    def aggregate(self, row: Aggregate) -> Json:
-        """Return AGGREGATE."""
-        return self._aggregate(row, aggregates.memberships(self.session, row.id),
-                               hosts.find_pool(self.session, row.pool))
+    def aggregate(self, row: Aggregate, members: bool = True) -> Json:
+        """Return AGGREGATE, if asked for with what is known of each member."""
+        return self._aggregate(row, aggregates.places(self.session, row.id), members,
+                               hosts.find_pool(self.session, row.pool) if members else None)
 
-    def _aggregate(self, row: Aggregate, places: Sequence[Membership], pool: Pool | None) -> Json:
+    def _aggregate(self, row: Aggregate, places: Sequence[Place], members: bool, pool: Pool | None) -> Json:
         backed = is_pool_backed(row, self._default)
         metadata = dict(row.user_metadata)
         if row.availability_zone:
             metadata["availability_zone"] = row.availability_zone
         if backed:
             metadata["operational_state"] = self._operational_state(places)
-        return {"id": row.id, "uuid": row.uuid, "name": row.name, "availability_zone": row.availability_zone,
-                "hosts": [place.host for place in places], "metadata": metadata,
-                "created_at": isoformat(row.created_at), "updated_at": isoformat(row.updated_at), "deleted": False,
-                "deleted_at": None, "pool_backed": backed, "pool": row.pool,
-                "members": [self._member(place, pool.master if pool else None) for place in places],
-                "foreign": self._foreign(places, pool.hosts or {} if pool else {})}
+        shown = {"id": row.id, "uuid": row.uuid, "name": row.name, "availability_zone": row.availability_zone,
+                 "hosts": [place.host for place in places], "metadata": metadata,
+                 "created_at": isoformat(row.created_at), "updated_at": isoformat(row.updated_at), "deleted": False,
+                 "deleted_at": None, "pool_backed": backed, "pool": row.pool}
+        if members:
+            shown["members"] = [self._member(place, pool.master if pool else None) for place in places]
+            shown["foreign"] = self._foreign(places, pool.hosts or {} if pool else {})
+        return shown
 
-    def _foreign(self, places: Sequence[Membership], seen: Json) -> list[str]:
+    def _foreign(self, places: Sequence[Place], seen: Json) -> list[str]:
         """Return the pool's hosts that are not of the aggregate, by name: counted, never destinations."""
         own = {place.host for place in places}
         names = [self._names.get(uuid, str(hostname)) for uuid, hostname in seen.items()]
         return sorted(name for name in names if name not in own)
 
-    def _member(self, place: Membership, master: str | None) -> Json:
+    def _member(self, place: Place, master: str | None) -> Json:
         active = self._active.get(place.host)
         return {"host": place.host, "state": place.state, "adopted": place.adopted,
                 "master": master is not None and self._uuids.get(place.host) == master,
                 "operation": active.id if active else None}
 
-    def _operational_state(self, places: Sequence[Membership]) -> str:
+    def _operational_state(self, places: Sequence[Place]) -> str:
         if not places:
             return "created"
         return "active" if all(place.state == "member" for place in places) else "changing"
@@ -94,19 +101,19 @@ class Presenter:
     def host(self, row: Host) -> Json:
         """Return HOST."""
         active = self._active.get(row.name)
-        place = next((p for ps in self._places.values() for p in ps if p.host == row.name
-                      and p.pool_backed_host is not None), None)
+        places = self._places_by_host.get(row.name, [])
+        place = next((place for place in places if place.pool_backed_host is not None), None)
         aggregate = aggregates.get(self.session, place.aggregate_id) if place else None
         pool = hosts.find_pool(self.session, row.pool)
         report = (pool.report or {}) if pool else {}
         seen: Json = next((h for h in report.get("hosts", []) if h["uuid"] == row.uuid), {})
         vms = [vm for vm in self._vms(pool) if vm["resident_on"] == row.uuid]
-        zone = self._zone(row.name) or "nova"
-        return {"name": row.name, "uuid": row.uuid, "address": row.address, "zone": zone, "wanted": row.wanted,
-                "state": self._host_state(row, active, bool(vms)), "reason": row.reason, "enabled": row.enabled,
-                "live": row.live, "agent": "up" if self.is_up(row) else "down", "agent_version": row.agent_version,
-                "last_sync_at": isoformat(row.last_sync_at), "trouble": row.trouble, "role": row.role,
-                "aggregate": {"id": aggregate.id, "name": aggregate.name} if aggregate else None, "pool": row.pool,
+        return {"name": row.name, "uuid": row.uuid, "address": row.address, "zone": self._zone(places),
+                "wanted": row.wanted, "state": self._host_state(row, active, bool(vms)), "reason": row.reason,
+                "enabled": row.enabled, "live": row.live, "agent": "up" if self.is_up(row) else "down",
+                "agent_version": row.agent_version, "last_sync_at": isoformat(row.last_sync_at),
+                "trouble": row.trouble, "role": row.role, "pool": row.pool,
+                "aggregate": {"id": aggregate.id, "name": aggregate.name} if aggregate else None,
                 "master": pool is not None and pool.master == row.uuid, "operation": active.id if active else None,
                 "owner": row.owner, "epoch": row.epoch, "vms": len(vms),
                 "memory_total_bytes": seen.get("memory_total_bytes"),
@@ -117,18 +124,15 @@ class Presenter:
         """Return the pool's guests as last reported, each where it was observed since."""
         if pool is None or pool.report is None:
             return []
-        moved = moved_since_report(self.session, pool)
-        return [{**vm, "resident_on": moved.get(vm["uuid"], vm["resident_on"])}
-                for vm in pool.report["vms"] if not vm["control_domain"]]
+        if pool.uuid not in self._vms_by_pool:
+            moved = moved_since_report(self.session, pool)
+            self._vms_by_pool[pool.uuid] = [{**vm, "resident_on": moved.get(vm["uuid"], vm["resident_on"])}
+                                            for vm in pool.report["vms"] if not vm["control_domain"]]
+        return self._vms_by_pool[pool.uuid]
 
-    def _zone(self, host: str) -> str | None:
-        for places in self._places.values():
-            for place in places:
-                if place.host == host:
-                    zone = aggregates.get(self.session, place.aggregate_id).availability_zone
-                    if zone:
-                        return zone
-        return None
+    def _zone(self, places: Sequence[Place]) -> str:
+        zones = (aggregates.get(self.session, place.aggregate_id).availability_zone for place in places)
+        return next(filter(None, zones), "nova")
 
     def is_up(self, row: Host) -> bool:
         """Return whether the host's agent was heard lately."""

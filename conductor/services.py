@@ -28,7 +28,7 @@ def zones(session: Session) -> dict[str, str]:
     """Return the zone of every host that is in an aggregate with one."""
     named = {row.id: row.availability_zone for row in aggregates.every(session)}
     found: dict[str, str] = {}
-    for place in aggregates.all_memberships(session):
+    for place in aggregates.places(session):
         zone = named[place.aggregate_id]
         if zone:
             found.setdefault(place.host, zone)

@@ -1,12 +1,23 @@
 """Rows of aggregates and of the hosts' places in them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from common import errors
 from conductor.db.models import Aggregate, Membership
+
+
+class Place(NamedTuple):
+    """A membership as it is shown: thousands of them are read at once, too many for the ORM's bookkeeping."""
+
+    aggregate_id: int
+    host: str
+    pool_backed_host: str | None
+    state: str
+    adopted: bool
 
 
 def get(session: Session, aggregate_id: int) -> Aggregate:
@@ -42,9 +53,13 @@ def memberships(session: Session, aggregate_id: int) -> Sequence[Membership]:
                            .order_by(Membership.id)).all()
 
 
-def all_memberships(session: Session) -> Sequence[Membership]:
-    """Return every place in every aggregate."""
-    return session.scalars(select(Membership).order_by(Membership.id)).all()
+def places(session: Session, aggregate_id: int | None = None) -> list[Place]:
+    """Return every place in every aggregate, or in one, in the order in which the hosts were added."""
+    query = select(Membership.aggregate_id, Membership.host, Membership.pool_backed_host, Membership.state,
+                   Membership.adopted).order_by(Membership.id)
+    if aggregate_id is not None:
+        query = query.where(Membership.aggregate_id == aggregate_id)
+    return [Place._make(row) for row in session.execute(query)]
 
 
 def memberships_of(session: Session, host: str) -> Sequence[Membership]:

@@ -58,7 +58,7 @@ class InMemory:
             self.answers[kept] = getattr(self, method)(**arguments)
         return self.answers[kept]
 
-    def aggregate_list(self, availability_zone: str | None = None) -> Json:
+    def aggregate_list(self, availability_zone: str | None = None, members: bool = True) -> Json:
         return {"aggregates": [one for one in self.aggregates.values()
                                if availability_zone in (None, one["availability_zone"])]}
 
@@ -74,7 +74,7 @@ class InMemory:
             "members": [], "foreign": []}
         return self.aggregates[number]
 
-    def aggregate_show(self, id: int) -> Json:
+    def aggregate_show(self, id: int, members: bool = True) -> Json:
         if id not in self.aggregates:
             raise errors.NotFound(f"Aggregate {id} could not be found.", code="aggregate_not_found")
         return self.aggregates[id]

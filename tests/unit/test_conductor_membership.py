@@ -312,6 +312,14 @@ def test_names_of_aggregates_are_unique_and_can_be_changed(world: World) -> None
     assert world.ask("aggregate_list", availability_zone="z1")["aggregates"] == []
 
 
+def test_who_does_not_ask_for_the_members_gets_the_names_of_the_hosts_only(world: World) -> None:
+    joined(world, "h1")
+    whole, short = world.ask("aggregate_show", id=1), world.ask("aggregate_show", id=1, members=False)
+    assert [member["host"] for member in whole["members"]] == short["hosts"] == ["h1"]
+    assert short == {name: value for name, value in whole.items() if name not in ("members", "foreign")}
+    assert world.ask("aggregate_list", members=False) == {"aggregates": [short]}
+
+
 def test_a_quarantined_host_is_not_taken_into_a_pool(world: World) -> None:
     operation = add(world, "h1")
     world.ask("operation_abandon", id=operation, reason="wrong host")

@@ -15,7 +15,7 @@ _SHOWN = ("availability_zone", "created_at", "deleted", "deleted_at", "hosts", "
 
 def index(request: Request) -> Answer:
     """List the aggregates; ``availability_zone`` narrows (ours, Nova has no filter)."""
-    found = request.ask("aggregate_list", availability_zone=request.query.get("availability_zone"))
+    found = request.ask("aggregate_list", availability_zone=request.query.get("availability_zone"), members=False)
     return Answer({"aggregates": [_form(request, one) for one in found["aggregates"]]})
 
 
@@ -30,7 +30,7 @@ def create(request: Request) -> Answer:
 
 def show(request: Request) -> Answer:
     """Show one aggregate."""
-    return _one(request, request.ask("aggregate_show", id=request.path["aggregate"]))
+    return _one(request, request.ask("aggregate_show", id=request.path["aggregate"], members=False))
 
 
 def update(request: Request) -> Answer:

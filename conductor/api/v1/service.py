@@ -7,7 +7,7 @@ from conductor.api.exchange import Answer, Request
 def health(request: Request) -> Answer:
     """Say ok when a conductor answers; 503 otherwise."""
     try:
-        request.ask("aggregate_list", availability_zone=None)
+        request.ask("operation_list", filters={}, limit=1)
     except errors.Error as exc:
         raise errors.Unavailable(f"No conductor answers: {exc.message}", code=exc.code) from exc
     return Answer({"status": "ok"})
