@@ -35,8 +35,9 @@ class HostDisable(HostTask):
             return self.settled()
         self.around.may_act()
         # The mark first: a disabled host without an owner would be forgotten if we died here.
+        # Also one that somebody else disabled: only said again by us it stays so over a restart, where xapi can.
         accepted = (host.mark == mark or self.do(lambda: self.driver.set_mark(host.uuid, mark))) and (
-            not host.enabled or self.do(lambda: self.driver.disable(host.uuid)))
+            self.do(lambda: self.driver.disable(host.uuid)))
         if not accepted and host.enabled and host.mark is None:
             refused = self.error
             self.do(lambda: self.driver.set_mark(host.uuid, None))

@@ -56,6 +56,13 @@ def test_a_host_that_is_disabled_and_marked_is_left_alone() -> None:
     assert "disable" not in world.calls and "set_mark" not in world.calls
 
 
+def test_a_host_that_somebody_else_disabled_is_disabled_by_us_too_so_that_it_stays_so_over_a_restart() -> None:
+    world = World()
+    world.set_host("h1", enabled=False)
+    assert settled(world, "host_disable", {"mark": "op1"}).readings["mark"] == "op1"
+    assert world.calls.count("disable") == 1
+
+
 def test_a_refused_disable_leaves_no_mark_and_says_why() -> None:
     world = World()
     world.refuse("disable", "HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN")
