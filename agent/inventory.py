@@ -131,6 +131,7 @@ class Inventory:
         self._on_superseded = on_superseded
         #: the digest of the pool report that the conductors have
         self._known: str | None = None
+        self._digested: tuple[PoolReport, str] | None = None
         self._interval_s = self._rhythm.interval_s
         self._changed = threading.Condition()
         self._poked = False
@@ -244,11 +245,18 @@ class Inventory:
         if seen is None or seen.pool != here.pool:
             # A pool that is not ours (any more) is not ours to report.
             return said
-        report = seen.to_wire()
-        digest = digest_of(report)
+        digest = self._digest_of(seen)
         if digest == self._known:
             return replace(said, report_digest=digest, report_age_s=seen.age_s)
-        return replace(said, report_digest=digest, report=report)
+        return replace(said, report_digest=digest, report=seen.to_wire())
+
+    def _digest_of(self, seen: PoolReport) -> str:
+        """Return ``digest_of`` the report; that of one that says the same as the last one is known already."""
+        lasting = replace(seen, age_s=0.0)
+        # Observers keep what has not changed, so that to compare costs nothing, and a digest some ten milliseconds.
+        if self._digested is None or self._digested[0] != lasting:
+            self._digested = lasting, digest_of(lasting.to_wire())
+        return self._digested[1]
 
     def _look(self, here: Whereabouts) -> None:
         """Observe the pool we are in now; one that we have left is let go."""

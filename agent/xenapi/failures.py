@@ -30,14 +30,14 @@ ABSENT = frozenset({"HANDLE_INVALID", "UUID_INVALID"})
 
 #: what the transport and the XenAPI package raise when there is no usable answer
 NO_ANSWER: tuple[type[Exception], ...] = (OSError, http.client.HTTPException, BadAnswer, xmlrpc.client.Error)
-#: those of them that say that somebody answers who is not xapi
-STRANGE: tuple[type[Exception], ...] = (BadAnswer, http.client.BadStatusLine, http.client.LineTooLong)
 
 
 def refused(details: list[str]) -> errors.Error:
     """Return our error for XenAPI's ``[code, parameter, ...]``."""
     code, params = str(details[0]) if details else "", [str(p) for p in details[1:]]
     kind, effect = FAILURES.get(code, (errors.HypervisorError, NONE))
+    if kind is errors.HostIsSlave and not params:
+        kind = errors.HypervisorError  # a slave names its master; who does not is something else
     message = f"XenServer answered {code}" + (f" ({', '.join(params)})" if params else "")
     own = "hypervisor_auth" if kind is errors.Forbidden else None
     return kind(message, code=own, xapi_code=code, params=params, effect=effect)
@@ -48,9 +48,15 @@ def xapi_code(error: errors.Error) -> str:
     return str(error.details.get("xapi_code", ""))
 
 
+def is_strange(exc: Exception) -> bool:
+    """Return whether ``exc``, one of NO_ANSWER, says that somebody answers who is not xapi."""
+    # A connection that broke is an HTTPException too, depending on when it did.
+    return not isinstance(exc, OSError | http.client.IncompleteRead)
+
+
 def is_absent(error: errors.Error) -> bool:
     """Return whether ``error`` says that the object named does not exist."""
     return xapi_code(error) in ABSENT
 
 
-__all__ = ["ABSENT", "FAILURES", "NO_ANSWER", "STRANGE", "JsonRefused", "is_absent", "refused", "xapi_code"]
+__all__ = ["ABSENT", "FAILURES", "NO_ANSWER", "JsonRefused", "is_absent", "is_strange", "refused", "xapi_code"]

@@ -11,6 +11,8 @@ from typing import Any
 import XenAPI
 
 from agent.xenapi import failures
+from agent.xenapi.answers import BadAnswer
+from agent.xenapi.shapes import checked
 from agent.xenapi.transport import LONGEST_DETAIL, JsonRefused, Limits, Line, NotSent, XmlTransport, json_call
 from agent.xenapi.trust import Untrusted
 from common import errors
@@ -51,7 +53,7 @@ class Link:
         self.json = True
         try:
             self.session_uuid = str(self.read("session.get_uuid", self.session))
-        except errors.Unavailable:
+        except (errors.Unavailable, errors.HypervisorError):
             # No JSON-RPC here, or no answer at all; the same question by XML tells which.
             self.json = False
             self.session_uuid = str(self.read("session.get_uuid", self.session))
@@ -69,9 +71,9 @@ class Link:
         read_s = timeout_s or self._limits.read_s
         try:
             if self.json:
-                return json_call(self._json_line, method, [self.session, *params], read_s)
+                return checked(method, json_call(self._json_line, method, [self.session, *params], read_s))
             self._transport.read_s = read_s
-            return self._proxy.xenapi_request(method, params)
+            return checked(method, self._proxy.xenapi_request(method, params))
         except (XenAPI.Failure, JsonRefused) as exc:
             raise failures.refused(exc.details) from exc
         except failures.NO_ANSWER as exc:
@@ -80,8 +82,9 @@ class Link:
                 raise errors.SessionLost() from exc
             raise self._away(exc) from exc
 
-    def act(self, method: str, *params: Any, subtask_of: str | None = None) -> Any:
-        """Make the call once; with ``subtask_of`` what it begins becomes part of that task.
+    def act(self, method: str, *params: Any, subtask_of: str | None = None) -> str:
+        """Make the call once and return its answer, a reference or ""; with ``subtask_of`` what it begins becomes
+        part of that task.
 
         Raises Unavailable (nothing was sent), OutcomeUnknown (sent, no answer), else as
         the failure table says.
@@ -89,7 +92,10 @@ class Link:
         self._transport.read_s = self._limits.read_s
         self._transport.subtask_of = subtask_of
         try:
-            return self._proxy.xenapi_request(method, params)
+            answer = self._proxy.xenapi_request(method, params)
+            if isinstance(answer, str):
+                return answer
+            raise BadAnswer("a reference or nothing is expected")
         except XenAPI.Failure as exc:
             raise failures.refused(exc.details) from exc
         except failures.NO_ANSWER as exc:
@@ -100,12 +106,12 @@ class Link:
         self._transport.read_s = self._limits.read_s
         try:
             answer = getattr(self._proxy, method)(*params)
+            if answer["Status"] == "Success":
+                return checked(method, answer["Value"])
         except failures.NO_ANSWER as exc:
             self.close()
             raise self._away(exc) from exc
-        if answer["Status"] == "Failure":
-            raise failures.refused(answer["ErrorDescription"])
-        return answer["Value"]
+        raise failures.refused(answer["ErrorDescription"])
 
     def _unanswered(self, method: str, exc: Exception) -> errors.Error:
         self.close()
@@ -123,8 +129,7 @@ class Link:
             untrusted = isinstance(exc.__cause__, Untrusted)
             return errors.Unavailable(f"{self.url} {'is not trusted' if untrusted else 'gives no answer'}: {exc}",
                                       code="hypervisor_tls" if untrusted else "hypervisor_unavailable")
-        strange = isinstance(exc, failures.STRANGE)
-        how, code = ("answers, but not as xapi does", "hypervisor_answer") if strange else (
+        how, code = ("answers, but not as xapi does", "hypervisor_answer") if failures.is_strange(exc) else (
             "gives no answer", "hypervisor_unavailable")
         return errors.Unavailable(f"{self.url} {how}: {str(exc)[:LONGEST_DETAIL]}", code=code)
 

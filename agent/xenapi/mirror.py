@@ -10,8 +10,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from agent.xenapi.answers import BadAnswer
 from agent.xenapi.link import Link
-from agent.xenapi.report import FIELDS, Tables, pool_report
+from agent.xenapi.picture import Picture
+from agent.xenapi.report import FIELDS
 from common import errors
 from common.clock import Clock
 from common.messages import PoolReport
@@ -28,7 +30,7 @@ class PoolMirror:
         self._clock = clock
         self._read_at = clock.monotonic()
         self._lock = threading.Lock()
-        self._tables: Tables = {name: {} for name in FIELDS}
+        self._picture = Picture()
         self._token = ""
         self._complete = False
         self._closing = threading.Event()
@@ -49,38 +51,34 @@ class PoolMirror:
         except errors.Error:
             self._forget()
             raise
+        try:
+            return self._take(answer, asked_at)
+        except BadAnswer as exc:
+            self._forget()
+            self._link.close()
+            raise errors.Unavailable(f"{self._link.url} answers, but not as xapi does: {exc}",
+                                     code="hypervisor_answer") from exc
+
+    def _take(self, answer: dict[str, Any], asked_at: float) -> bool:
         with self._lock:
             whole = not self._token
             # A dump is as old as its question; a later answer says that nothing else has changed until now.
             self._read_at = asked_at if whole else self._clock.monotonic()
             if whole:
-                self._tables = {name: {} for name in FIELDS}
-            changed = self._take(answer["events"]) or not self._complete
-            self._token = str(answer["token"])
+                self._picture = Picture()
+            changed = not self._complete
+            for event in answer["events"]:
+                changed |= self._picture.take(event)
+            self._token = answer["token"]
             self._complete = True
-            if not whole and self._missed(answer.get("valid_ref_counts", {})):
+            if not whole and self._missed(answer["valid_ref_counts"]):
                 # More was deleted between two calls than xapi remembers: begin anew.
                 self._token = ""
         return changed
 
-    def _take(self, events: list[dict[str, Any]]) -> bool:
-        changed = False
-        for event in events:
-            fields = FIELDS.get(str(event["class"]).lower())
-            if fields is None:
-                continue
-            table, ref = self._tables[str(event["class"]).lower()], str(event["ref"])
-            if event["operation"] == "del" or "snapshot" not in event:
-                changed |= table.pop(ref, None) is not None
-                continue
-            record = {name: event["snapshot"][name] for name in fields if name in event["snapshot"]}
-            changed |= table.get(ref) != record
-            table[ref] = record
-        return changed
-
-    def _missed(self, counts: dict[str, Any]) -> bool:
-        lower = {str(name).lower(): int(count) for name, count in counts.items()}
-        return any(name in lower and lower[name] != len(table) for name, table in self._tables.items())
+    def _missed(self, counts: dict[str, int]) -> bool:
+        lower = {name.lower(): count for name, count in counts.items()}
+        return any(name in lower and lower[name] != len(table) for name, table in self._picture.tables.items())
 
     def _forget(self) -> None:
         with self._lock:
@@ -89,7 +87,7 @@ class PoolMirror:
     def report(self) -> PoolReport | None:
         """Return the pool as last seen, None while nothing was read since the last error."""
         with self._lock:
-            report = pool_report(self._tables) if self._complete else None
+            report = self._picture.report() if self._complete else None
             return report and replace(report, age_s=self._clock.monotonic() - self._read_at)
 
     def interrupt(self) -> None:

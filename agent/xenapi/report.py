@@ -3,8 +3,10 @@
 Pure: records in, report out.  Everything comes from fields, so that it is of one moment.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+from agent.xenapi import shapes
 from agent.xenapi.calls import NULL
 from agent.xenapi.host import MARK
 from agent.xenapi.networks import migration_network, networks_by_host
@@ -15,61 +17,17 @@ Tables = dict[str, dict[str, Record]]
 
 #: class -> the fields that are kept; a change of any other field is no news
 FIELDS: dict[str, tuple[str, ...]] = {
-    "pool": ("uuid", "name_label", "master", "ha_enabled", "tls_verification_enabled", "other_config"),
-    "host": (
-        "uuid",
-        "hostname",
-        "address",
-        "enabled",
-        "metrics",
-        "memory_overhead",
-        "software_version",
-        "cpu_info",
-        "other_config",
-        "current_operations",
-    ),
-    "host_metrics": ("live", "memory_total"),
-    "vm": (
-        "uuid",
-        "name_label",
-        "power_state",
-        "resident_on",
-        "scheduled_to_be_resident_on",
-        "is_control_domain",
-        "is_a_template",
-        "is_a_snapshot",
-        "memory_dynamic_min",
-        "memory_static_max",
-        "memory_overhead",
-        "domain_type",
-        "VCPUs_at_startup",
-        "VBDs",
-        "VIFs",
-        "groups",
-        "current_operations",
-        "allowed_operations",
-        "blocked_operations",
-        "attached_PCIs",
-        "VGPUs",
-        "VUSBs",
-        "platform",
-        "last_boot_CPU_flags",
-        "other_config",
-    ),
-    "vbd": ("VDI", "empty"),
-    "vdi": ("SR",),
-    "sr": ("uuid", "shared", "content_type"),
-    "pbd": ("host", "SR", "currently_attached"),
-    "network": ("uuid",),
-    "pif": ("host", "network", "currently_attached", "primary_address_type", "IP", "IPv6"),
-    "vif": ("network", "currently_attached"),
-    "vm_group": ("uuid", "placement"),
+    name: tuple(shapes.FIELDS[name])
+    for name in ("pool", "host", "host_metrics", "vm", "vbd", "vdi", "sr", "pbd", "network", "pif", "vif", "vm_group")
 }
 MOVE = "pool_migrate"
 
 
-def pool_report(tables: Tables) -> PoolReport | None:
-    """Return the pool as a whole, None while its own record is missing."""
+def pool_report(tables: Tables, entries: Mapping[str, dict[str, Any]] | None = None) -> PoolReport | None:
+    """Return the pool as a whole, None while its own record is missing.
+
+    ``entries`` holds what ``vm_entry`` says of each VM, by reference, if it is known already.
+    """
     pool = next(iter(tables["pool"].values()), None)
     if pool is None or pool["master"] not in tables["host"]:
         return None
@@ -85,7 +43,7 @@ def pool_report(tables: Tables) -> PoolReport | None:
             _host(ref, host, tables, memory.get(ref, 0), networks).to_wire()
             for ref, host in tables["host"].items()
         ],
-        vms=[_vm(vm, tables).to_wire() for vm in vms.values()],
+        vms=[vm_entry(vm, tables) if entries is None else entries[ref] for ref, vm in vms.items()],
         ha_enabled=bool(pool.get("ha_enabled", False)),
         tls_verification=bool(pool.get("tls_verification_enabled", False)),
         migration_network=migrations,
@@ -144,6 +102,12 @@ def _host(ref: str, host: Record, tables: Tables, taken: int, networks: dict[str
         networks=sorted(networks.get(ref, ())),
         operations=sorted(host["current_operations"].values()),
     )
+
+
+def vm_entry(vm: Record, tables: Tables) -> dict[str, Any]:
+    """Return what a report says about one VM: of its record, its drives, disks and interfaces, and of what they
+    are on."""
+    return _vm(vm, tables).to_wire()
 
 
 def _vm(vm: Record, tables: Tables) -> VmReport:

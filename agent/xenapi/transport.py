@@ -43,22 +43,28 @@ class Limits:
     read_s: float = 60.0
     trust: Trust = field(default_factory=Trust)
     tls: ssl.SSLContext | None = None      #: made of ``trust`` once, for all connections
+    answer_bytes: int = LARGEST_ANSWER_BYTES
     now: Callable[[], float] = time.monotonic
 
 
 class _Bounded:
     """A socket as http.client uses it, that ends all waiting at one deadline and all reading at an allowance."""
 
-    def __init__(self, sock: socket.socket, now: Callable[[], float]) -> None:
+    def __init__(self, sock: socket.socket, limits: Limits) -> None:
         self.sock = sock
-        self.allowance = 0
-        self._now = now
+        self.largest_bytes = limits.answer_bytes
+        self._now = limits.now
         self._deadline = 0.0
+        self._allowance = 0
 
     def begin(self, timeout_s: float) -> None:
         """Begin a request, whose answer has to be there after ``timeout_s``."""
         self._deadline = self._now() + timeout_s
-        self.allowance = LARGEST_HEAD_BYTES
+        self._allowance = LARGEST_HEAD_BYTES
+
+    def allow_body(self) -> None:
+        """Let the answer's body come; so far only its head might."""
+        self._allowance += self.largest_bytes
 
     def limit(self) -> None:
         """Let the next wait end at the deadline.  Raises TimeoutError when that is over."""
@@ -66,6 +72,12 @@ class _Bounded:
         if left_s <= 0:
             raise TimeoutError
         self.sock.settimeout(left_s)
+
+    def count(self, size: int) -> None:
+        """Count what has come.  Raises BadAnswer when it is too much."""
+        self._allowance -= size
+        if self._allowance < 0:
+            raise BadAnswer("an answer that does not end where xapi's do")
 
     def sendall(self, data: bytes) -> None:
         view = memoryview(data)
@@ -92,13 +104,10 @@ class _Answer(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        bounded = self._bounded
-        bounded.limit()
-        count = self._stream.readinto(buffer)
-        bounded.allowance -= count or 0
-        if bounded.allowance < 0:
-            raise BadAnswer("an answer that does not end where xapi's do")
-        return count
+        self._bounded.limit()
+        size = self._stream.readinto(buffer)
+        self._bounded.count(size or 0)
+        return size
 
     def close(self) -> None:
         self._stream.close()
@@ -140,7 +149,7 @@ class Line:
             raise NotSent(f"{self._host}:{self._port}: {exc}") from exc
         connection = (http.client.HTTPSConnection if self._tls else http.client.HTTPConnection)(*place)
         connection.auto_open = 0  # it would connect by itself, to whomever it finds
-        bounded = _Bounded(sock, limits.now)
+        bounded = _Bounded(sock, limits)
         connection.sock = bounded
         self._connection, self._bounded = connection, bounded
         return connection, bounded
@@ -180,8 +189,8 @@ def exchange(line: Line, path: str, body: bytes, headers: dict[str, str], timeou
         response = connection.getresponse()
         if response.status != 200:
             raise BadAnswer(f"HTTP status {response.status}")
-        bounded.allowance += LARGEST_ANSWER_BYTES
-        return _body(response)
+        bounded.allow_body()
+        return _body(response, bounded.largest_bytes)
     except TimeoutError as exc:
         line.close()
         raise TimeoutError(f"no whole answer within {timeout_s:g} s") from exc
@@ -194,17 +203,17 @@ def exchange(line: Line, path: str, body: bytes, headers: dict[str, str], timeou
         raise
 
 
-def _body(response: http.client.HTTPResponse) -> bytes:
-    """Return the whole body.  Raises BadAnswer."""
+def _body(response: http.client.HTTPResponse, largest_bytes: int) -> bytes:
+    """Return the whole body.  Raises BadAnswer, ConnectionError."""
     if response.getheader("Content-Encoding", "identity") != "identity":
         raise BadAnswer("a compressed answer, which nobody asked for")
-    if (response.length or 0) > LARGEST_ANSWER_BYTES:
+    if (response.length or 0) > largest_bytes:
         raise BadAnswer(f"an answer of {response.length} bytes")
     pieces = []
     while piece := response.read(_PIECE_BYTES):
         pieces.append(piece)
     if response.length:
-        raise BadAnswer("an answer that was cut short")
+        raise ConnectionResetError("the answer was cut short")
     return b"".join(pieces)
 
 
