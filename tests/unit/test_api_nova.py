@@ -1,6 +1,7 @@
 """The rules of Nova's os-aggregates and os-hosts, one case each, without a server."""
 
 import json
+import re
 from typing import Any
 
 import falcon.testing
@@ -65,6 +66,9 @@ RULES: dict[str, tuple[tuple[str, str, Any], int]] = {
     "a name with a line feed at its end is refused": (create(name="a\n"), 400),
     "a name with a bidirectional mark is refused": (create(name="a\u202eb"), 400),
     "a name with an invisible mark is refused": (create(name="a\u200bb"), 400),
+    "a name with a line separator is refused": (create(name="a\u2028b"), 400),
+    "a name of private or unassigned characters is refused": (create(name="a\ue000\u0378"), 400),
+    "a name with a no-break space inside is accepted": (create(name="a\u00a0b"), 200),
     "a name with a space at its start is refused on create": (create(name=" a"), 400),
     "a name with a space at its end is refused on create": (create(name="a "), 400),
     "a name with spaces around it is accepted on update": (update(name=" b "), 200),
@@ -76,6 +80,15 @@ RULES: dict[str, tuple[tuple[str, str, Any], int]] = {
     "an empty zone is refused on create": (create(name="b", availability_zone=""), 400),
     "a zone with a colon is refused": (create(name="b", availability_zone="a:b"), 400),
     "a zone of 256 characters is refused": (create(name="b", availability_zone="z" * 256), 400),
+    "a zone of 255 characters is accepted": (create(name="b", availability_zone="z" * 255), 200),
+    "a zone with a control character is refused": (create(name="b", availability_zone="a\x07"), 400),
+    "a zone with a colon is refused on update": (update(availability_zone="a:b"), 400),
+    "a zone of 256 characters is refused on update": (update(availability_zone="z" * 256), 400),
+    "a name of 256 characters is refused on update": (update(name="x" * 256), 400),
+    "a name with a control character is refused on update": (update(name="a\x07b"), 400),
+    "an unknown member of an update is refused": (update(name="b", color="red"), 400),
+    "an unknown member beside an update is refused": (
+        ("PUT", URL + "/2", {"aggregate": {"name": "b"}, "more": 1}), 400),
     "an unknown member of the aggregate is refused": (create(name="b", color="red"), 400),
     "an unknown member beside the aggregate is refused": (
         ("POST", URL, {"aggregate": {"name": "b"}, "more": 1}), 400),
@@ -86,6 +99,10 @@ RULES: dict[str, tuple[tuple[str, str, Any], int]] = {
     "showing a fraction is refused": (("GET", URL + "/1.5", None), 400),
     "showing an unknown id is not found": (("GET", URL + "/999", None), 404),
     "showing minus one is not found": (("GET", URL + "/-1", None), 404),
+    "changing an id that is no integer is refused": (("PUT", URL + "/agg", {"aggregate": {"name": "b"}}), 400),
+    "changing minus one is not found": (("PUT", URL + "/-1", {"aggregate": {"name": "b"}}), 404),
+    "an action on an id that is no integer is refused": (act({"add_host": {"host": "h2"}}, "agg"), 400),
+    "an action on minus one is not found": (act({"add_host": {"host": "h2"}}, -1), 404),
     "showing an id beyond the database's integers is not found": (("GET", URL + "/" + "9" * 25, None), 404),
     "an update without members is refused": (update(), 400),
     "an update to a zone of null is refused": (update(availability_zone=None), 400),
@@ -104,6 +121,11 @@ RULES: dict[str, tuple[tuple[str, str, Any], int]] = {
     "a host name with a line feed at its end is refused": (act({"add_host": {"host": "h2\n"}}), 400),
     "an empty host name is refused": (act({"add_host": {"host": ""}}), 400),
     "a host name of 256 characters is refused": (act({"add_host": {"host": "h" * 256}}), 400),
+    "a host name of 255 characters is looked for": (act({"add_host": {"host": "h" * 255}}), 404),
+    "a host name of all the signs there are is looked for": (act({"add_host": {"host": "aZ09-._"}}), 404),
+    "a host name with a colon is refused": (act({"add_host": {"host": "h:2"}}), 400),
+    "a host name that is a number is refused": (act({"add_host": {"host": 2}}), 400),
+    "an unknown member of remove_host is refused": (act({"remove_host": {"host": "h1", "force": True}}), 400),
     "an unknown member of add_host is refused": (act({"add_host": {"host": "h2", "force": True}}), 400),
     "two actions at once are refused": (
         act({"add_host": {"host": "h2"}, "remove_host": {"host": "h1"}}), 400),
@@ -111,9 +133,16 @@ RULES: dict[str, tuple[tuple[str, str, Any], int]] = {
     "no action is refused": (act({}), 400),
     "removing a host that serves is a conflict": (act({"remove_host": {"host": "h1"}}), 409),
     "removing a host that is not in the aggregate is not found": (act({"remove_host": {"host": "h3"}}), 404),
+    "removing a host from an unknown aggregate is not found": (act({"remove_host": {"host": "h1"}}, 99), 404),
     "removing an unknown host is not found": (act({"remove_host": {"host": "h9"}}), 404),
     "metadata is accepted": (metadata({"ssd": "true"}), 200),
     "metadata of null for a missing key is accepted": (metadata({"nothing": None}), 200),
+    "metadata with the longest key and value is accepted": (metadata({"k" * 255: "v" * 255}), 200),
+    "metadata with an empty value is accepted": (metadata({"k": ""}), 200),
+    "metadata with all signs that a key may have is accepted": (metadata({"aZ09-_:. ": "v"}), 200),
+    "metadata with an empty key is refused": (metadata({"": "v"}), 400),
+    "metadata of an unknown aggregate is not found": (act({"set_metadata": {"metadata": {"k": "v"}}}, 99), 404),
+    "an unknown member of set_metadata is refused": (act({"set_metadata": {"metadata": {}, "more": 1}}), 400),
     "metadata with a key of 256 characters is refused": (metadata({"k" * 256: "v"}), 400),
     "metadata with an odd key is refused": (metadata({"a/b": "v"}), 400),
     "metadata with a value of 256 characters is refused": (metadata({"k": "v" * 256}), 400),
@@ -123,6 +152,7 @@ RULES: dict[str, tuple[tuple[str, str, Any], int]] = {
     "metadata that removes the zone is refused": (metadata({"availability_zone": None}), 400),
     "deleting an aggregate with hosts is a bad request": (("DELETE", URL + "/1", None), 400),
     "deleting an unknown aggregate is not found": (("DELETE", URL + "/9", None), 404),
+    "deleting minus one is not found": (("DELETE", URL + "/-1", None), 404),
     "deleting an id that is no integer is refused": (("DELETE", URL + "/x", None), 400),
     "an unknown member of a query is ignored": (("GET", URL + "?color=red", None), 200),
     "images are not there below microversion 2.81": (("POST", URL + "/1/images", {"cache": []}), 404),
@@ -167,6 +197,15 @@ def test_an_error_body_has_novas_name(world: World, status: int, name: str) -> N
 def test_the_stable_code_goes_in_a_header(world: World) -> None:
     assert world.ask("DELETE", URL + "/1").headers["Corral-Error"] == "aggregate_not_empty"
     assert world.ask("GET", URL + "/999").headers["Corral-Error"] == "aggregate_not_found"
+
+
+def test_times_are_without_zone_and_deleted_is_always_there(world: World) -> None:
+    world.ask(*update(name="b"))
+    shown = [world.ask("GET", URL).json["aggregates"][1], world.ask("GET", URL + "/2").json["aggregate"],
+             world.ask(*update(name="c")).json["aggregate"]]
+    for one in shown:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?", one["created_at"])
+        assert (one["deleted"], one["deleted_at"]) == (False, None)
 
 
 def test_created_has_neither_hosts_nor_metadata_and_uuid_from_2_41_on(world: World) -> None:
