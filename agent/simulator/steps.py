@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from agent.simulator import (
+    balancing,
     emergency,
     evacuations,
     events,
@@ -22,7 +23,7 @@ from agent.simulator import (
 )
 
 MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents, sizes, ha,
-           exclusion, emergency, leaving)
+           exclusion, emergency, leaving, balancing)
 
 
 def tick(_world: Any) -> None:
