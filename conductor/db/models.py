@@ -297,7 +297,10 @@ class Plan(Base):
 
 
 class Request(Base):
-    """The answer given to an idempotency key, stored with what it did."""
+    """The answer given to an idempotency key, stored with what it did.
+
+    The key is a digest of who asked and of the key that he chose.
+    """
 
     __tablename__ = "requests"
     __table_args__ = Base.__table_args__
