@@ -101,6 +101,22 @@ def test_failure_2_each_vm_gets_its_own_reason(tmp_path: Path) -> None:
         assert "ask the owner" in house.corral.err and "GiB" in house.corral.err
 
 
+def test_failure_2_high_availability_is_not_taken_for_a_lack_of_memory(tmp_path: Path) -> None:
+    with Watched(tmp_path, pool_world(2, [guest("unprotected", "h2")])) as house:
+        house.corral.adopt("h1", "h2")
+        with house.simulator.lock:
+            world = house.simulator.world
+            db = world.pools[world.node_named("h1").pool]
+            db.set("pool", db.refs("pool")[0], ha_enabled=True)
+            house.simulator.lock.notify_all()
+        pool = house.pool()
+        (there,) = pool.api.host.get_by_name_label("h2")
+        ((code, _vm),) = pool.api.host.get_vms_which_prevent_evacuation(there).values()
+        assert code == "HOST_NOT_ENOUGH_FREE_MEMORY", "what xapi says of a VM that is not protected"
+        house.corral.ask("host-update --maintenance enable h2 --wait")
+        assert house.on("h1") == ["unprotected"] and house.on("h2") == []
+
+
 def test_failure_3_one_local_disk_blocks_only_its_vm(tmp_path: Path) -> None:
     vms = [guest("fixed", "h2", disks=["local"]), guest("free", "h2")]
     with Watched(tmp_path, pool_world(2, vms)) as house:
