@@ -121,6 +121,7 @@ class Deployment:
         self.folder = folder
         self.broker_url, self.database_url = broker_url, database_url
         self.hosts, self.password = simulated or ({}, "")
+        self._simulates = simulated is None
         self._sync_s, self._together, self._patience_s = sync_s, together, patience_s
         self._environment = {"CORRAL_CONCURRENCY": concurrency, "RUNTIME_DIRECTORY": str(folder)}
         self._simulator_words = [str(BIN / "corral-simulator"), "--hosts", str(hosts), "--vms", str(vms),
@@ -142,7 +143,7 @@ class Deployment:
 
     def prepare(self) -> None:
         """Start the hosts, write every file, bring the schema up, and issue the keys."""
-        if not self.hosts:
+        if self._simulates:
             self._start_simulator()
         broker = f"[DEFAULT]\ntransport_url = {self.broker_url}\n"
         self._write("corral-conductor.conf", f"{broker}[database]\nconnection = {self.database_url}\n"

@@ -12,7 +12,7 @@ from types import FrameType
 
 from common import errors
 from tools import deployment
-from tools.bench import allinone, drain, planner, real, simulator, transport
+from tools.bench import allinone, drain, observer, planner, real, rest, simulator, transport
 from tools.bench.figures import Figure, write
 from tools.bench.processes import Broken
 from tools.servers import guarded, install
@@ -33,7 +33,9 @@ def main() -> int:
         parts: dict[str, Callable[[], Iterator[Figure]]] = {
             "transport": transport.measure, "planner": planner.measure,
             "allinone": lambda: allinone.measure(folder), "drain": lambda: drain.measure(folder),
-            "simulator": lambda: simulator.measure(folder), "rabbitmq": lambda: real.measure(folder)}
+            "simulator": lambda: simulator.measure(folder), "observer": lambda: observer.measure(folder),
+            "rabbitmq": lambda: real.measure(folder),
+            "rest": lambda: rest.measure(folder)}
         wanted = sys.argv[1:] or list(parts)
         if not set(wanted) <= set(parts):
             print(f"bench: the parts are {', '.join(parts)}", file=sys.stderr)

@@ -17,8 +17,8 @@ from agent.simulator import Simulator
 from common import mac, rpc
 from tools import deployment
 from tools.bench import bare, claiming, drain, many
-from tools.bench.client import Client, Corral, Load, load, rest_load
-from tools.bench.figures import Figure, percentile
+from tools.bench.client import Corral
+from tools.bench.figures import Figure
 from tools.bench.processes import Watched
 from tools.deployment import Deployment
 from tools.servers import environment, postgresql, rabbitmq
@@ -26,7 +26,7 @@ from tools.servers import environment, postgresql, rabbitmq
 SYNC_S = 10.0
 #: seconds that the start of everything may take; on a machine that is not busy it takes a tenth
 PATIENCE_S = 300.0
-STARTS, LOAD_S, CLIENTS = 3, 3.0, (1, 4)
+STARTS = 3
 OVER = " over RabbitMQ"
 #: what each kind of process imports, whose time no start can be shorter than
 IMPORTS = {"conductor": "conductor.main", "API": "conductor.api.main", "agent": "agent.main"}
@@ -67,36 +67,15 @@ def _depth(broker: rabbitmq.Access, vhost: str, queue: str) -> int:
 
 def _four_hosts(running: Deployment, simulator: Simulator, plain: list[Figure]) -> Iterator[Figure]:
     corral = Corral(running.url)
-    aggregate = corral.add_hosts(list(drain.HOSTS))
+    corral.add_hosts(list(drain.HOSTS))
     yield from drain.drained(simulator, corral, Watched(*(one.pid for one in running.processes)), plain, OVER)
     kinds = {"conductor": running.conductors["c1"], "API": running.api, "agent": running.agents["h2"]}
     for kind, process in kinds.items():
         yield Figure(f"memory of one {kind} after a drain", Watched(process.pid).resident_mib(), "MiB")
     with bare.served(running.folder, running.broker_url) as peer:
-        for clients in CLIENTS:
-            yield from _shows(running.url, aggregate, peer, clients)
         yield from _claims(running, peer.call)
     for kind, process in kinds.items():
         yield from _starts(kind, process)
-
-
-def _shows(url: str, aggregate: int, peer: bare.Bare, clients: int) -> Iterator[Figure]:
-    """Yield the rates of REST show and of the bare call, with so many clients each."""
-    def show(client: Client) -> None:
-        client.ask("GET", f"/v2.1/os-aggregates/{aggregate}")
-
-    whose = "1 client" if clients == 1 else f"{clients} clients"
-    calls, calls_each = _loaded("bare oslo.messaging call", load([peer.call] * clients, LOAD_S), "calls", whose)
-    shows, shows_each = _loaded(f"REST aggregate show{OVER}", rest_load(url, show, clients, LOAD_S), "requests", whose)
-    yield from (calls, *calls_each, shows, *shows_each, shows.beside(calls), shows_each[0].beside(calls_each[0]))
-
-
-def _loaded(name: str, found: Load, what: str, whose: str) -> tuple[Figure, list[Figure]]:
-    times = [1e3 * each for each in found.times_s]
-    more = {"n": len(times), "seconds": LOAD_S}
-    return (Figure(f"{name}, {whose}", found.per_second, f"{what} per second", more),
-            [Figure(f"{name}, time of each, {whose}, median", statistics.median(times), "ms", more),
-             Figure(f"{name}, time of each, {whose}, 99th percentile", percentile(times, 99), "ms", more)])
 
 
 def _claims(running: Deployment, bare_call: Callable[[], None]) -> list[Figure]:

@@ -34,7 +34,7 @@ def measure(folder: Path) -> Iterator[Figure]:
     """Yield the figures; takes about 60 s."""
     yield from _starts(folder)
     world = folder / "rates.yaml"
-    world.write_text(_world(RATE_HOSTS, RATE_VMS), encoding="utf-8")
+    world.write_text(world_text(RATE_HOSTS, RATE_VMS), encoding="utf-8")
     with _simulator(world, folder) as process:
         host = process.said[0][2]
         session = XenAPI.Session(host)
@@ -49,8 +49,8 @@ def _starts(folder: Path) -> Iterator[Figure]:
     imports = Figure("start of Python with the simulator's imports, median",
                      statistics.median(_import_s() for _ in range(STARTS)), "s", {"n": STARTS})
     large, empty = folder / "large.yaml", folder / "empty.yaml"
-    large.write_text(_world(LARGE_HOSTS, LARGE_VMS), encoding="utf-8")
-    empty.write_text(_world(LARGE_HOSTS, 0), encoding="utf-8")
+    large.write_text(world_text(LARGE_HOSTS, LARGE_VMS), encoding="utf-8")
+    empty.write_text(world_text(LARGE_HOSTS, 0), encoding="utf-8")
     seconds, used, sizes = [], [], []
     for _ in range(STARTS):
         with _simulator(large, folder) as process:
@@ -113,7 +113,7 @@ def _bytes_of(url: str, message: str, session: str, vm: str) -> bytes:
     return content
 
 
-def _world(hosts: int, vms: int) -> str:
+def world_text(hosts: int, vms: int) -> str:
     """Return a world file: one pool, VMs that run, evenly spread."""
     names = [f"h{number}" for number in range(hosts)]
     lines = ["hosts:", *(f"  - {{name: {name}, memory: 1 TiB, cpus: 64}}" for name in names),
