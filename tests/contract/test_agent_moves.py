@@ -102,6 +102,22 @@ def test_a_vm_that_somebody_else_is_moving_is_waited_for_and_then_left_alone() -
         other.close()
 
 
+def test_a_move_that_xapi_holds_back_behind_another_operation_is_awaited() -> None:
+    with simulated(pooled_spec(memory=8 * GIB), speed=20) as simulator, office(simulator) as at:
+        move = Move(at)
+        third = next(one for one in session_members(simulator) if one not in (move.source, move.destination))
+        with simulator.lock:
+            simulator.world.delay_next("Async.VM.pool_migrate", 10.0)
+        at.agent("h1")
+        wait_for_call(simulator, "Async.VM.pool_migrate")
+        other = hypervisor(simulator, "h1").open()
+        other.migrate(other.mark_work("somebody's", 1), move.vm, third)
+        report = move.ended()
+        assert report.error is None and report.readings["acted"] and report.readings["task"] == "success"
+        assert report.readings["vm"]["resident_on"] == move.destination and move.verdict(report) == "effect"
+        other.close()
+
+
 def test_a_destination_that_was_disabled_meanwhile_is_refused_before_anything_is_begun() -> None:
     with simulated(pooled_spec(), speed=60) as simulator, office(simulator) as at:
         move = Move(at)
