@@ -8,9 +8,10 @@ A step is a mapping; the key that it begins with says what it is, the others how
                         `session: text` uses that text as the session, `session: null` sends none;
                         `header: {Subtask-of: $t}`
     http: {...}         a request with `method` (POST), `path` (/), `headers`, `body` (a text; anything else is sent as
-                        JSON, `!!binary` as it is; `pad: n` fills it up to n bytes with blanks) to `host: 1`; then
+                        JSON, `!!binary` as it is; or `xml: VM.start` with `params: [...]` as XML has them; `pad: n`
+                        fills it up to n bytes with blanks) to `host: 1`; then
                         `status: 200`, `body_matches: regex`, `body_lacks: text`, `json: x`, `header: {name: x}`
-    raw: {send: text}   these bytes on a connection of their own; then `answers: regex` must come, and it `closes: true`
+    raw: {send: [...]}  these lines on a connection of their own; then `answers: regex` must come, and it `closes: true`
     tls: {...}          a handshake in the `version: "1.2"` as `name:` (the host's address) that trusts `trust:` own
                         (what vouches for the host), anyone, or else what everybody trusts; gives what was agreed and
                         the certificate: version, pem, fingerprint, common_name, hosts, addresses, years; or
@@ -207,7 +208,7 @@ class Run:
     def _raw(self, step: dict[str, Any]) -> None:
         request = self._of(step["raw"])
         with Raw(self._url(request), PATIENCE_S) as raw:
-            raw.send(request["send"].encode())
+            raw.send("\r\n".join(request["send"]).encode())
             try:
                 while not raw.ended and (step.get("closes") or not is_like(raw.came, {"matches": step["answers"]})):
                     raw.read()
@@ -313,6 +314,9 @@ class Run:
 
 def _bytes_of(request: Mapping[str, Any]) -> bytes | None:
     body = request.get("body")
+    if "xml" in request:
+        params = "".join(f"<param><value>{param}</value></param>" for param in request.get("params", []))
+        body = f"<methodCall><methodName>{request['xml']}</methodName><params>{params}</params></methodCall>"
     if body is None or isinstance(body, bytes):
         return body
     return (body if isinstance(body, str) else json.dumps(body)).encode().ljust(request.get("pad", 0))
