@@ -175,6 +175,7 @@ LOG_DEFAULTS: dict[str, Any] = {
 #: what the sample files show: our defaults, and names that are no machine's
 _SHOWN: dict[str, Any] = {
     **LOG_DEFAULTS, **shipped.DEFAULTS, "use_queue_manager": True, "control_exchange": "corral",
+    "topics": "corral_notifications",
     "processname": "<kind and name of the process>", "hostname": "<name of the machine>",
     "lock_path": "<the unit's runtime directory>"}
 

@@ -111,12 +111,13 @@ class Writer:
     def _of_row(self, row: Any, host: str | None) -> Json:
         if isinstance(row, Host):
             return {"host": _host(row)}
-        return {"aggregate": self._show.aggregate(row), "host": host}
+        return {"aggregate": self._show.aggregate(row), "member": host}
 
     def _add(self, kind: str, body: Json) -> None:
         uuid = new_id()
         notices.add(self._tx.session, uuid, self._tx.now, kind,
-                    {"version": VERSION, "id": uuid, "at": isoformat(self._tx.now), **body})
+                    {"version": VERSION, "id": uuid, "at": isoformat(self._tx.now), "operation": None, "event": None,
+                     **body})
 
 
 def write(tx: Transaction) -> None:

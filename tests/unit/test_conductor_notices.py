@@ -1,5 +1,6 @@
 """What other services are told: everything that was committed, nothing else, also when somebody dies in between."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from conductor.views import Views
 
 Json = dict[str, Any]
 
+#: what is in every payload
+ALWAYS = ("version", "id", "at", "operation", "event")
 #: what is told of a drain that was accepted and begun
 BEGUN = ["operation.start", "host.maintenance.start", "operation.progress"]
 
@@ -90,7 +93,7 @@ def test_every_event_of_an_operation_is_told_in_its_order(world: Listened) -> No
     numbers = [payload["event"]["n"] for kind, payload in world.heard if kind.startswith(("operation", "move"))]
     assert numbers == sorted(set(numbers))
     known = {event["n"]: event for event in world.events(drain)}
-    assert all(payload["event"] == known[payload["event"]["n"]] for _, payload in world.heard if "event" in payload)
+    assert all(payload["event"] == known[payload["event"]["n"]] for _, payload in world.heard)
     assert {payload["operation"]["id"] for _, payload in world.heard} == {drain}
 
 
@@ -126,7 +129,7 @@ def test_changes_of_aggregates_are_told_and_refused_ones_are_not(world: Listened
     assert world.types() == [f"aggregate.{what}" for what in (
         "create", "update", "update_metadata", "add_host", "remove_host", "delete")]
     assert {payload["aggregate"]["id"] for _, payload in world.heard} == {made}
-    assert [payload["host"] for _, payload in world.heard] == [None, None, None, "h1", "h1", None]
+    assert [payload["member"] for _, payload in world.heard] == [None, None, None, "h1", "h1", None]
 
 
 def test_a_host_is_told_when_it_comes_into_a_pool_and_when_it_is_forgotten(tmp_path: Path) -> None:
@@ -182,6 +185,41 @@ def test_another_conductor_tells_only_what_nobody_is_at(world: Listened) -> None
     world.clock.advance(61)
     world.tell_all("c2")
     assert [kind for kind, _ in world.heard] == BEGUN
+
+
+def described() -> dict[str, set[str]]:
+    """Return the names of what the document says is in the payload of each type."""
+    text = (Path(__file__).parents[2] / "doc" / "rpc.md").read_text(encoding="utf-8")
+    lines = text.split("\n## Notifications\n")[1].split("\n## ")[0].splitlines()
+    found = {}
+    for kinds, _, names in (line.strip("|").split("|") for line in lines if line.startswith("| `")):
+        found.update({kind: {*ALWAYS, *re.findall("`([a-z]+)`", names)} for kind in re.findall("`([^`]+)`", kinds)})
+    return found
+
+
+def test_every_type_is_described_with_what_is_in_its_payload(world: Listened) -> None:
+    world.pool.move_fails["v1"] = ["INTERNAL_ERROR"] * 50
+    drain = world.begin("maintenance_start", host="h1")
+    world.run(lambda: bool(world.row(drain).attention))
+    world.pool.move_fails.clear()
+    world.ask("operation_retry", id=drain)
+    world.finish(drain)
+    world.finish(world.begin("maintenance_stop", host="h1"))
+    world.finish(world.begin("maintenance_start", host="h2"))
+    world.settle()
+    world.finish(world.begin("aggregate_remove_host", id=1, host="h2"))
+    world.finish(world.begin("host_disable", host="h3"))
+    types, known = set(world.types()), described()
+    assert {kind: set(payload) for kind, payload in world.heard} == {kind: known[kind] for kind in types}
+    assert {kind.partition(".")[0] for kind in types} == {"operation", "move", "host", "aggregate"}
+
+
+def test_no_type_is_described_that_is_not_told() -> None:
+    modules = (Path(__file__).parents[2] / "conductor").glob("*.py")
+    source = "".join(path.read_text(encoding="utf-8") for path in modules)
+    told = set(re.findall('"((?:host|move|aggregate)[.][a-z_.]+)"', source))
+    told |= {f"operation.{phase}" for phase in ("start", "progress", "attention", "end")}
+    assert set(described()) == told
 
 
 def test_nothing_is_stored_where_nobody_is_told(tmp_path: Path) -> None:
