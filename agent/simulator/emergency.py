@@ -44,11 +44,6 @@ def is_in_emergency_mode(call: "Call") -> bool:
     return bool(call.node.facts.get("emergency"))
 
 
-def admits(node: Node, session: str) -> bool:
-    """Tell whether an emergency call with this session is let in by a toolstack that has no database."""
-    return session in node.local_sessions
-
-
 def transition_to_master(call: "Call") -> None:
     """Make this member the master once its toolstack has started again; a master stays what it is."""
     _assert_unarmed(call.world, call.node)
@@ -112,6 +107,7 @@ def pointed(world: "World", address: str, master: str) -> None:
     node, target = world.nodes[address], world.nodes.get(master)
     if node.power not in ("up", "booting"):
         return
+    world.later(timing.DECLARED_DEAD, "emergency.silent", pool=node.pool, host=world.host_of(node))
     hosts.gone(world, address)
     _change_pool(world, node, node.pool, master)
     if target and target.is_master and target.pool in world.pools \

@@ -127,6 +127,11 @@ def test_a_member_that_is_pointed_to_a_master_who_does_not_know_it_says_so() -> 
     with pytest.raises(Failure) as caught:
         member.login()
     assert caught.value.description == ["HOST_UNKNOWN_TO_MASTER", world.node_named("h2").uuid]
+    master = DirectClient(world, clock, H1).login()
+    metrics = master("host.get_metrics", master("host.get_by_name_label", "h2")[0])
+    assert master("host_metrics.get_live", metrics) is True
+    master.pass_time(600)
+    assert master("host_metrics.get_live", metrics) is False
     alone(member, H2)("pool.emergency_reset_master", H1)
     clock.at += 40
     with pytest.raises(Failure) as caught:

@@ -136,7 +136,8 @@ def test_a_ready_world_is_one_pool_at_rest(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name, fixed", [
-    ("four-hosts", {}), ("home-lab", {"nuc1": {"VM_HAS_PCI_ATTACHED"}, "nuc2": {"VM_REQUIRES_SR", "VM_LACKS_FEATURE", "VM_REQUIRES_NETWORK"}}),
+    ("four-hosts", {}), ("home-lab", {"nuc1": {"VM_HAS_PCI_ATTACHED"}, "nuc2": {
+        "VM_REQUIRES_SR", "VM_LACKS_FEATURE", "VM_REQUIRES_NETWORK"}}),
     ("sixteen-tight", {
         "h10": {"VM_HAS_PCI_ATTACHED"}, "h11": {"VM_HAS_VGPU"}, "h12": {"VM_REQUIRES_SR"}, "h13": {"OPERATION_BLOCKED"},
         "h14": {"VM_LACKS_FEATURE"}, "h15": {"VM_IS_IMMOBILE"},
