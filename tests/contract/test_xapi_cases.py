@@ -2,17 +2,18 @@
 
 import pytest
 from xapi_cases import Case, cases
+from xapi_real_hosts import NotReady, RealXapi, real
 from xapi_settings import simulated
 from xapi_steps import Run, StepFailed
 
 
 @pytest.mark.parametrize("case", cases(), ids=lambda case: case.id)
-def test_xapi_does_what_the_case_says(case: Case) -> None:
+def test_xapi_does_what_the_case_says(case: Case, xapi: RealXapi | None) -> None:
     failure = ""
-    with simulated(case) as setting:
-        try:
+    try:
+        with real(xapi, case) if xapi else simulated(case) as setting:
             Run(setting).steps(case.steps)
-        except StepFailed as exc:
-            failure = str(exc)
+    except (StepFailed, NotReady) as exc:
+        failure = str(exc)
     if failure:
         pytest.fail(failure, pytrace=False)

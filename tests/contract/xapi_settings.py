@@ -6,6 +6,7 @@ the master with vm1 and vm2, h2 its member with vm3, and `halted`; `trio` also h
 Real hosts are for xapi_real_hosts.
 """
 
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -48,7 +49,7 @@ class Simulated:
         self._simulator, self.speed, self.login, self._clock = simulator, speed, simulator.login, clock
         self.urls = [url for _name, url in simulator.hosts]
         self.clients = logged_in(self.urls, self.login)
-        self.names = bearings(self.urls, self.clients)
+        self.names = Bearings(self.urls).of(self.clients)
         if simulator.authority:
             self.names["authority"] = simulator.authority.ca_file.read_text(encoding="ascii")
 
@@ -109,19 +110,28 @@ def logged_in(urls: list[str], login: tuple[str, str]) -> dict[str, Client]:
     return clients
 
 
-def bearings(urls: list[str], clients: dict[str, Client]) -> dict[str, Any]:
-    """Return what `$` may stand for at these hosts: pools, hosts in the order of the URLs, VMs by their names."""
-    names: dict[str, Any] = {}
-    for session, client in clients.items():
-        names[session.replace("s", "pool", 1)] = client.call("pool.get_all")[0]
-        for ref, record in client.call("host.get_all_records").items():
-            position = next((number for number, url in enumerate(urls, 1)
-                             if urlsplit(url).hostname == record["address"]), 0)
-            for name in [record["name_label"], *([f"host{position}"] if position else [])]:
-                names.update({name: ref, f"{name}.uuid": record["uuid"], f"{name}.address": record["address"],
-                              f"{name}.name": record["name_label"], f"{name}.metrics": record["metrics"]})
-        for ref, record in client.call("VM.get_all_records").items():
-            if not record["is_control_domain"] and not record["is_a_template"]:
-                name = record["name_label"]
-                names.update({name: ref, f"{name}.uuid": record["uuid"], f"{name}.metrics": record["metrics"]})
-    return names
+class Bearings:
+    """What `$` may stand for at hosts: pools, hosts in the order of the URLs, VMs by their names less a prefix."""
+
+    def __init__(self, urls: list[str], prefix: str = "") -> None:
+        self._addresses = [socket.gethostbyname(str(urlsplit(url).hostname)) for url in urls]
+        self._prefix = prefix
+
+    def of(self, clients: dict[str, Client]) -> dict[str, Any]:
+        """Return all names at the hosts where these sessions are."""
+        names: dict[str, Any] = {}
+        for session, client in clients.items():
+            names[session.replace("s", "pool", 1)] = client.call("pool.get_all")[0]
+            for ref, record in client.call("host.get_all_records").items():
+                for name in (record["name_label"], *self._positions(record["address"])):
+                    names.update({name: ref, f"{name}.uuid": record["uuid"], f"{name}.address": record["address"],
+                                  f"{name}.name": record["name_label"], f"{name}.metrics": record["metrics"]})
+            for ref, record in client.call("VM.get_all_records").items():
+                if not record["is_control_domain"] and not record["is_a_template"]:
+                    name = record["name_label"].removeprefix(self._prefix)
+                    names.update({name: ref, f"{name}.uuid": record["uuid"], f"{name}.metrics": record["metrics"]})
+        return names
+
+    def _positions(self, address: str) -> list[str]:
+        return [f"{word}{number}" for number, one in enumerate(self._addresses, 1) if one == address
+                for word in ("host", "h")]

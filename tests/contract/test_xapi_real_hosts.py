@@ -1,0 +1,71 @@
+"""The way by which the contract cases get at real hosts, tried at simulated ones as if those were real."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from xapi_cases import Case
+from xapi_real_hosts import NotReady, RealHosts, RealXapi
+from xapi_settings import HOME, MEMBERS
+from xapi_steps import Run
+
+from agent.simulator import Simulator
+from agent.simulator.spec import HostSpec, VmSpec, WorldSpec
+
+DEADLINE_S = 120.0
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    guests = (VmSpec("theirs", "h1", state="running"),)
+    running = Simulator(WorldSpec((HostSpec("a"), HostSpec("h1")), vms=guests), speed=200)
+    running.start()
+    yield running
+    running.stop()
+
+
+def xapi_of(simulator: Simulator) -> RealXapi:
+    return RealXapi([url for _name, url in simulator.hosts], *simulator.login)
+
+
+def test_hosts_are_brought_from_each_usual_state_into_each_other() -> None:
+    simulator = Simulator(WorldSpec((HostSpec("a"), HostSpec("b"))), speed=200)
+    simulator.start()
+    try:
+        for setting in ("pair", "alone", "two", "pair"):
+            hosts = RealHosts(xapi_of(simulator), setting)
+            assert {name for name, home in HOME.items() if home <= MEMBERS[setting]} <= set(hosts.names)
+            members = hosts.clients["s"].call("host.get_all")
+            assert len(members) == {"alone": 2, "two": 1, "pair": 2}[setting]
+            if setting == "pair":
+                assert hosts.clients["s"].call("VM.get_resident_on", hosts.names["vm3"]) == hosts.names["host2"]
+                Run(hosts).steps([{"call": "VM.pool_migrate", "args": ["$vm1", "$host2", {}]}])
+    finally:
+        simulator.stop()
+
+
+def test_a_host_that_runs_vms_of_others_is_not_made_to_join(simulator: Simulator) -> None:
+    with pytest.raises(NotReady, match="while it runs theirs"):
+        RealHosts(xapi_of(simulator), "pair")
+
+
+def test_cases_that_make_no_sense_at_the_given_hosts_say_why() -> None:
+    one = RealXapi(["http://192.0.2.1"], "root", "secret-word")
+    assert one.lacks(Case("a", [], "alone")) == ""
+    assert one.lacks(Case("a", [], "pair")) == "it needs 2 hosts, and 1 are given"
+    assert one.lacks(Case("a", [], "alone", tls=True)) == "it needs HTTPS"
+    assert one.lacks(Case("a", [{"act": {"kill": "h1"}}], "alone")) == "nobody can kill a real host from here"
+    assert one.lacks(Case("a", [{"pass": 1}], "alone")) == "no real clock stands still"
+    assert one.lacks(Case("a", [{"pass": 1}], "alone", real_time=True)) == ""
+
+
+def test_what_is_left_out_is_printed_and_the_password_is_not() -> None:
+    cases = str(Path(__file__).with_name("test_xapi_cases.py"))
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", cases, "--xapi-url", "http://192.0.2.1",
+               "--xapi-password", "secret-word"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0
+    assert "observed/move/pool-migrate]: it needs 2 hosts, and 1 are given" in done.stdout
+    assert "secret-word" not in done.stdout + done.stderr
