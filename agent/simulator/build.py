@@ -11,7 +11,7 @@ from agent.simulator.memory import DOM0_MEMORY, HOST_OVERHEAD, MIB, overhead_byt
 from agent.simulator.node import Node
 from agent.simulator.spec import HostSpec, StorageSpec, VmSpec, WorldSpec
 from agent.simulator.table import NULL
-from agent.simulator.trait_records import show_on_host, show_on_interfaces, show_on_pool
+from agent.simulator.trait_records import show_on_host, show_on_interfaces, show_on_network, show_on_pool
 from agent.simulator.traits import kept, traits_of
 
 if TYPE_CHECKING:
@@ -44,10 +44,11 @@ def build(world: "World", spec: WorldSpec, addresses: list[str], password: str) 
         node.pool, node.master, node.password = master.pool, master.address, master.password
         add_host(world, node)
         plug_shared_storage(world, node)
-    for network in spec.networks:
+    for number, network in enumerate(spec.networks):
         db = world.pools[world.node_named(masters.get(network.pool, network.pool)).pool]
         if network.device:
             db.set("network", network_on(db, network.device), name_label=network.name)
+            show_on_network(db, network_on(db, network.device), number, network)
         else:
             db.add("network", {"name_label": network.name, "bridge": f"xapi{len(db.rows['network'])}"})
     for vm in spec.vms:

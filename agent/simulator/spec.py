@@ -72,6 +72,8 @@ class NetworkSpec:
     name: str
     pool: str
     device: str = ""
+    addresses_on: tuple[str, ...] = ()  # hosts that have an address of their own on it
+    migrations: bool = False  # the pool has chosen it for migrations
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,8 @@ def _check_names(spec: "WorldSpec", places: Places) -> None:
         named += [(f"{place}.pool", storage.pool)]
         named += [(f"{place}.unreachable_from", name) for name in storage.unreachable_from]
     named += [(f"{place}.pool", one.pool) for place, one in zip(places["networks"], spec.networks, strict=True)]
+    named += [(f"{place}.addresses_on", name) for place, one in zip(places["networks"], spec.networks, strict=True)
+              for name in one.addresses_on]
     named += [(f"{place}.host", vm.host) for place, vm in zip(places["vms"], spec.vms, strict=True)]
     for place, name in named:
         if name not in hosts:

@@ -1,10 +1,12 @@
-"""What a machine's traits show in its records, so that who reads them can know beforehand what a join would say.
+"""What a machine's traits show in its records, so that who reads them can know beforehand what a join would say;
+and what a network is besides a bridge.
 
 Knows records; knows no joins. Traits that xapi shows only in classes that are not carried here (clustering, updates of
 the old kind) and those that nothing shows (a missing certificate of the master's own) are left to the join itself.
 """
 
 from agent.simulator.database import Database
+from agent.simulator.spec import NetworkSpec
 from agent.simulator.traits import Traits
 
 
@@ -40,3 +42,14 @@ def show_on_pool(db: Database, traits: Traits, pool: str) -> None:
                                    "fingerprint_sha256": fingerprint})
     if traits.network_purposes:
         db.set("network", db.refs("network")[0], purpose=list(traits.network_purposes))
+
+
+def show_on_network(db: Database, network: str, number: int, spec: NetworkSpec) -> None:
+    """Write which machines have an address on a network, and whether its pool moves VMs over it."""
+    for last, pif in enumerate(db.get("network", network, "PIFs"), start=1):
+        if db.get("host", db.get("PIF", pif, "host"), "hostname") in spec.addresses_on:
+            db.set("PIF", pif, IP=f"10.77.{number}.{last}", netmask="255.255.255.0", ip_configuration_mode="Static")
+    if spec.migrations:
+        for pool in db.refs("pool"):
+            chosen = {"xo:migrationNetwork": db.get("network", network, "uuid")}
+            db.set("pool", pool, other_config={**db.get("pool", pool, "other_config"), **chosen})

@@ -1,30 +1,29 @@
 """The pool's migration network, from its record to the migration's own options."""
 
+import dataclasses
+
+import pytest
 from agent_desk import hypervisor, pooled_spec, simulated
 from agent_office import office, running_vm, session_members
 
-from agent.simulator import Simulator
+from agent.simulator import WorldError, WorldSpec
+from agent.simulator.spec import NetworkSpec, parse_spec
+
+GONE = "00000000-dead-0000-0000-000000000000"
 
 
-def choose(simulator: Simulator, value: str) -> str:
-    """Let the pool choose the network of eth1 (or what ``value`` says), with addresses there on all but h3."""
-    with simulator.lock:
-        db = simulator.world.pools[simulator.world.node_named("h1").pool]
-        network = next(ref for ref in db.refs("network") if db.get("network", ref, "bridge") == "xenbr1")
-        uuid = str(db.get("network", network, "uuid"))
-        for pool in db.refs("pool"):
-            db.set("pool", pool, other_config={"xo:migrationNetwork": value or uuid})
-        third = simulator.world.node_named("h3").uuid
-        for number, pif in enumerate(db.refs("PIF")):
-            host = db.get("host", db.get("PIF", pif, "host"), "uuid")
-            if db.get("PIF", pif, "network") == network and host != third:
-                db.set("PIF", pif, IP=f"10.9.0.{number}")
-    return uuid
+def chosen() -> WorldSpec:
+    """Return a pool that has chosen the network of eth1 for migrations; all hosts but h3 have addresses on it."""
+    fast = NetworkSpec("fast", "h1", "eth1", addresses_on=("h1", "h2"), migrations=True)
+    return dataclasses.replace(pooled_spec(), networks=(fast,))
 
 
 def test_a_report_names_the_migration_network_and_the_hosts_that_can_use_it() -> None:
-    with simulated(pooled_spec()) as simulator:
-        network = choose(simulator, "")
+    with simulated(chosen()) as simulator:
+        with simulator.lock:
+            db = simulator.world.pools[simulator.world.node_named("h1").pool]
+            (network,) = [db.get("network", one, "uuid") for one in db.refs("network")
+                          if db.get("network", one, "name_label") == "fast"]
         observer = hypervisor(simulator, "h1").observe()
         observer.follow(5.0)
         report = observer.report()
@@ -34,8 +33,7 @@ def test_a_report_names_the_migration_network_and_the_hosts_that_can_use_it() ->
 
 
 def test_a_move_takes_the_migration_network_and_says_when_it_can_not() -> None:
-    with simulated(pooled_spec(), speed=120) as simulator, office(simulator) as at:
-        choose(simulator, "")
+    with simulated(chosen(), speed=120) as simulator, office(simulator) as at:
         at.agent("h1")
         vm, source = running_vm(simulator, "v0")
         with simulator.lock:
@@ -52,12 +50,20 @@ def test_a_move_takes_the_migration_network_and_says_when_it_can_not() -> None:
 
 def test_nothing_moves_by_a_network_that_is_gone() -> None:
     with simulated(pooled_spec(), speed=120) as simulator, office(simulator) as at:
-        choose(simulator, "00000000-dead-0000-0000-000000000000")
+        with simulator.lock:
+            db = simulator.world.pools[simulator.world.node_named("h1").pool]
+            db.set("pool", db.refs("pool")[0], other_config={"xo:migrationNetwork": GONE})
         at.agent("h1")
         vm, source = running_vm(simulator, "v0")
         other = next(uuid for uuid in session_members(simulator) if uuid != source)
         order = at.desk.order("vm_migrate", "h1", source, {"vm": vm, "source": source, "destination": other})
         report = at.desk.settled(at.ring(order))
         assert report.error is not None and report.error["code"] == "UUID_INVALID"
-        assert report.error["params"] == ["network", "00000000-dead-0000-0000-000000000000"]
+        assert report.error["params"] == ["network", GONE]
         assert report.readings["vm"]["resident_on"] == source
+
+
+def test_a_world_file_names_only_hosts_that_there_are() -> None:
+    with pytest.raises(WorldError, match=r"networks\[0\].addresses_on: there is no host 'h9'"):
+        parse_spec({"hosts": [{"name": "h1"}],
+                    "networks": [{"name": "n", "pool": "h1", "device": "eth1", "addresses_on": ["h9"]}]})

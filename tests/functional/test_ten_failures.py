@@ -238,17 +238,8 @@ def test_failure_10_all_that_speaks_against_a_join_is_said_at_once_and_nothing_i
 
 
 def test_failure_11_migrations_take_the_network_that_the_pool_has_for_them(tmp_path: Path) -> None:
-    with Watched(tmp_path, pool_world(3, [guest("v1", "h2"), guest("v2", "h2")])) as house:
-        with house.simulator.lock:
-            world = house.simulator.world
-            db = world.pools[world.node_named("h1").pool]
-            (network,) = [one for one in db.refs("network") if db.get("network", one, "bridge") == "xenbr1"]
-            for pif in db.get("network", network, "PIFs"):
-                if db.get("host", db.get("PIF", pif, "host"), "hostname") != "h3":
-                    db.set("PIF", pif, IP="10.9.0.1")
-            db.set("pool", db.refs("pool")[0],
-                   other_config={"xo:migrationNetwork": db.get("network", network, "uuid")})
-            house.simulator.lock.notify_all()
+    fast = {"name": "fast", "pool": "h1", "device": "eth1", "addresses_on": ["h1", "h2"], "migrations": True}
+    with Watched(tmp_path, {**pool_world(3, [guest("v1", "h2"), guest("v2", "h2")]), "networks": [fast]}) as house:
         house.corral.adopt("h1", "h2", "h3")
         house.corral.ask("host-update --maintenance enable h2 --wait")
         assert house.on("h1") == ["v1", "v2"] and house.on("h3") == []
