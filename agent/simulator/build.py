@@ -274,10 +274,12 @@ def add_guest(world: "World", vm: VmSpec) -> str:
         disk = db.add("VDI", {"name_label": f"{vm.name} {position}", "SR": repository, "virtual_size": vm.disk_size,
                               "type": "user"})
         db.add("VBD", {"VM": ref, "VDI": disk, "userdevice": str(position), "device": f"xvd{chr(97 + position)}",
-                       "bootable": position == 0, "mode": "RW", "type": "Disk"})
+                       "bootable": position == 0, "mode": "RW", "type": "Disk",
+                       "currently_attached": vm.state == "running"})
     for position, name in enumerate(vm.networks):
         network = next(one for one in db.refs("network") if db.get("network", one, "name_label") == name)
-        db.add("VIF", {"VM": ref, "network": network, "device": str(position), "MAC": _mac(world)})
+        db.add("VIF", {"VM": ref, "network": network, "device": str(position), "MAC": _mac(world),
+                       "currently_attached": vm.state == "running"})
     if vm.group:
         db.set("VM", ref, groups=[_group(db, vm.group)])
     if vm.state == "running":

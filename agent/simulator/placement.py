@@ -69,13 +69,14 @@ def assert_storage(db: Database, vm: str, host: str) -> None:
 
 def assert_networks(db: Database, vm: str, host: str) -> None:
     """Raise VM_REQUIRES_NETWORK unless the host is on every network; one without interfaces is where it is in use."""
+    here = {db.get("PIF", pif, "network") for pif in db.get("host", host, "PIFs")}
     for vif in db.get("VM", vm, "VIFs"):
         network = db.get("VIF", vif, "network")
-        homes = {db.get("PIF", pif, "host") for pif in db.get("network", network, "PIFs")}
-        if not homes:
-            homes = {db.get("VM", db.get("VIF", one, "VM"), "resident_on") for one in db.get("network", network, "VIFs")
-                     if db.get("VIF", one, "currently_attached")}
-        if homes and host not in homes:
+        if network in here:
+            continue
+        users = {db.get("VM", db.get("VIF", one, "VM"), "resident_on") for one in db.get("network", network, "VIFs")
+                 if db.get("VIF", one, "currently_attached")}
+        if db.get("network", network, "PIFs") or (users and host not in users):
             raise Failure("VM_REQUIRES_NETWORK", vm, network)
 
 
