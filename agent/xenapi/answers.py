@@ -15,6 +15,10 @@ DEEPEST = 100
 _KEY = re.compile(rb"<name>((?:(?!</?name>|</?value>).)*)</name>", re.DOTALL)
 _ENTITY = re.compile(rb"&(?:amp|lt|gt|quot|apos|#\d+|#x[0-9a-fA-F]+);")
 _NEAR_BYTES = 2000
+#: of which object and which map it is: what was begun last before it
+_REF = re.compile(rb"(?:<name>|<name>ref</name><value>)(OpaqueRef:[^<]*)<")
+_FIELD = re.compile(rb"<name>(\w+)</name>\s*<value>\s*<struct>")
+_RECORD_BYTES = 200_000
 
 
 class BadAnswer(Exception):
@@ -23,11 +27,6 @@ class BadAnswer(Exception):
 
 class Poisoned(BadAnswer):
     """A key of a map holds ``<`` or ``&``, which xapi's XML does not survive."""
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"the map key {key!r} holds < or &, which makes xapi's XML-RPC unreadable to all of its "
-                         "clients; remove it from that map (other_config, most likely) with exactly this name")
-        self.key = key
 
 
 class _Shallow(xmlrpc.client.Unmarshaller):
@@ -63,9 +62,9 @@ def xml_value(body: bytes) -> Any:
         parser.Parse(body, True)
         values = target.close()
     except xml.parsers.expat.ExpatError as exc:
-        key = _poisoned_key(body, parser.ErrorByteIndex)
-        if key is not None:
-            raise Poisoned(key) from exc
+        where = _poisoned_at(body, parser.ErrorByteIndex)
+        if where is not None:
+            raise Poisoned(poisoned(*where)) from exc
         raise BadAnswer(f"an answer that is not XML: {exc}") from exc
     except xmlrpc.client.ResponseError as exc:
         raise BadAnswer("not an answer to an XML-RPC call") from exc
@@ -91,11 +90,24 @@ def _no_doctype(*_: Any) -> NoReturn:
     raise BadAnswer("an answer with a document type of its own")
 
 
-def _poisoned_key(body: bytes, at: int) -> str | None:
-    """Return the key with unescaped text near the place where the parser stopped, if one is there."""
-    begin = max(0, at - _NEAR_BYTES)
-    for one in _KEY.finditer(body, begin, at + _NEAR_BYTES):
+def poisoned(ref: str, field: str, key: str) -> str:
+    """Return the sentence about a key that makes XML unreadable: which, where, and what helps."""
+    return (f"the key {key[:200]!r} in {field[:100]} of {ref[:100]} holds < or &, which makes xapi's XML-RPC "
+            f"unreadable to all who ask for that object; remove it with remove_from_{field[:100]} and exactly this key "
+            "(xe: ...-param-remove with param-key)")
+
+
+def _poisoned_at(body: bytes, at: int) -> tuple[str, str, str] | None:
+    """Return object, field and key of the unescaped key near the place where the parser stopped, if one is there."""
+    for one in _KEY.finditer(body, max(0, at - _NEAR_BYTES), at + _NEAR_BYTES):
         rest = _ENTITY.sub(b"", one[1])
         if b"<" in rest or b"&" in rest:
-            return one[1].decode("utf-8", "replace")
+            before = body[:one.start()]
+            key = one[1].decode("utf-8", "replace")
+            return _last(_REF, before) or "an object", _last(_FIELD, before) or "a map", key
     return None
+
+
+def _last(pattern: re.Pattern[bytes], text: bytes) -> str:
+    found = pattern.findall(text, max(0, len(text) - _RECORD_BYTES))
+    return found[-1].decode("utf-8", "replace") if found else ""

@@ -11,7 +11,7 @@ from typing import Any
 import XenAPI
 
 from agent.xenapi import failures
-from agent.xenapi.answers import BadAnswer
+from agent.xenapi.answers import BadAnswer, Poisoned
 from agent.xenapi.shapes import checked
 from agent.xenapi.transport import LONGEST_DETAIL, JsonRefused, Limits, Line, NotSent, XmlTransport, json_call
 from agent.xenapi.trust import Untrusted
@@ -129,6 +129,9 @@ class Link:
             untrusted = isinstance(exc.__cause__, Untrusted)
             return errors.Unavailable(f"{self.url} {'is not trusted' if untrusted else 'gives no answer'}: {exc}",
                                       code="hypervisor_tls" if untrusted else "hypervisor_unavailable")
+        if isinstance(exc, Poisoned):
+            # It is xapi, and nobody but an operator can help.
+            return errors.Unavailable(f"{self.url} can't be read: {exc}", code="map_key_unreadable")
         how, code = ("answers, but not as xapi does", "hypervisor_answer") if failures.is_strange(exc) else (
             "gives no answer", "hypervisor_unavailable")
         return errors.Unavailable(f"{self.url} {how}: {str(exc)[:LONGEST_DETAIL]}", code=code)

@@ -5,18 +5,21 @@ whole records: so nothing is ever read in bulk again, and what is reported was t
 one moment.
 """
 
+import logging
 import threading
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from agent.xenapi.answers import BadAnswer
+from agent.xenapi.answers import BadAnswer, poisoned
 from agent.xenapi.link import Link
 from agent.xenapi.picture import Picture
 from agent.xenapi.report import FIELDS
 from common import errors
 from common.clock import Clock
 from common.messages import PoolReport
+
+LOG = logging.getLogger(__name__)
 
 #: a stream without news is answered after it; then it is known to live
 LATE_S = 15.0
@@ -31,6 +34,7 @@ class PoolMirror:
         self._read_at = clock.monotonic()
         self._lock = threading.Lock()
         self._picture = Picture()
+        self._poisoned: dict[str, set[str]] = {}
         self._token = ""
         self._complete = False
         self._closing = threading.Event()
@@ -69,12 +73,23 @@ class PoolMirror:
             changed = not self._complete
             for event in answer["events"]:
                 changed |= self._picture.take(event)
+                self._warn(event)
             self._token = answer["token"]
             self._complete = True
             if not whole and self._missed(answer["valid_ref_counts"]):
                 # More was deleted between two calls than xapi remembers: begin anew.
                 self._token = ""
         return changed
+
+    def _warn(self, event: dict[str, Any]) -> None:
+        """Tell once of keys that JSON survives and XML doesn't: other clients of the pool are blind."""
+        found = {poisoned(event["ref"], field, key) for field, value in event.get("snapshot", {}).items()
+                 if type(value) is dict for key in value if "<" in key or "&" in key}
+        known = self._poisoned.pop(event["ref"], set())
+        if found:
+            self._poisoned[event["ref"]] = found
+        for sentence in found - known:
+            LOG.warning("map_key_unreadable: %s: %s", self._link.url, sentence)
 
     def _missed(self, counts: dict[str, int]) -> bool:
         lower = {name.lower(): count for name, count in counts.items()}
