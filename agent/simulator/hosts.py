@@ -235,10 +235,12 @@ def back(world: "World", address: str, started_after: float, enabled_after: floa
 def why_alone(world: "World", node: Node) -> list[str]:
     """Return why a member cannot join its master now, [] if it can or is the master itself."""
     master = world.nodes.get(node.master)
-    if not node.master or (master and master.reachable and master.pool == node.pool):
+    if not node.master:
         return []
-    stranger = master is not None and master.reachable and master.is_master
-    return ["HOST_UNKNOWN_TO_MASTER", node.uuid] if stranger else ["HOST_STILL_BOOTING"]
+    if master is None or not master.reachable or not master.is_master:
+        return ["HOST_STILL_BOOTING"]
+    known = master.pool == node.pool and world.pools[master.pool].by_uuid("host", node.uuid)
+    return [] if known else ["HOST_UNKNOWN_TO_MASTER", node.uuid]
 
 
 def missed(world: "World", node: Node) -> None:

@@ -139,6 +139,19 @@ def test_a_member_that_is_pointed_to_a_master_who_does_not_know_it_says_so() -> 
     assert caught.value.description == ["HOST_IS_SLAVE", H1]
 
 
+def test_a_host_whose_record_was_destroyed_while_it_was_off_is_unknown_to_its_master() -> None:
+    spec = WorldSpec((HostSpec("h1"), HostSpec("h2")), (PoolSpec(("h1", "h2")),))
+    world, clock = direct_world(spec)
+    master = DirectClient(world, clock, H1).login()
+    world.lose_power("h2")
+    master.pass_time(601)
+    master("host.destroy", master("host.get_by_name_label", "h2")[0])
+    world.restore_power("h2")
+    master.pass_time(130)
+    assert failure_of(DirectClient(world, clock, H2), "host.get_all") == [
+        "HOST_UNKNOWN_TO_MASTER", world.node_named("h2").uuid]
+
+
 def test_with_ha_nobody_changes_masters_by_hand() -> None:
     member = alone(pool(ha=True), H2)
     assert failure_of(member, "pool.emergency_transition_to_master") == ["HA_IS_ENABLED"]
