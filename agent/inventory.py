@@ -5,15 +5,14 @@ the pool's events, only while the conductor wants this agent to observe.  It car
 orders out and judges nothing.
 """
 
-import hashlib
 import itertools
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
+from agent.digests import Digests
 from agent.driver import Hypervisor, Observer, Whereabouts
 from agent.worker import Pace, Worker
 from common import errors
@@ -131,7 +130,7 @@ class Inventory:
         self._on_superseded = on_superseded
         #: the digest of the pool report that the conductors have
         self._known: str | None = None
-        self._digested: tuple[PoolReport, str] | None = None
+        self._digests = Digests()
         self._interval_s = self._rhythm.interval_s
         self._changed = threading.Condition()
         self._poked = False
@@ -245,18 +244,10 @@ class Inventory:
         if seen is None or seen.pool != here.pool:
             # A pool that is not ours (any more) is not ours to report.
             return said
-        digest = self._digest_of(seen)
+        digest = self._digests.of(seen)
         if digest == self._known:
             return replace(said, report_digest=digest, report_age_s=seen.age_s)
         return replace(said, report_digest=digest, report=seen.to_wire())
-
-    def _digest_of(self, seen: PoolReport) -> str:
-        """Return ``digest_of`` the report; that of one that says the same as the last one is known already."""
-        lasting = replace(seen, age_s=0.0)
-        # Observers keep what has not changed, so that to compare costs nothing, and a digest some ten milliseconds.
-        if self._digested is None or self._digested[0] != lasting:
-            self._digested = lasting, digest_of(lasting.to_wire())
-        return self._digested[1]
 
     def _look(self, here: Whereabouts) -> None:
         """Observe the pool we are in now; one that we have left is let go."""
@@ -278,12 +269,6 @@ class Inventory:
         eyes, self._eyes = self._eyes, None
         if eyes is not None:
             eyes.stop()
-
-
-def digest_of(report: dict[str, Any]) -> str:
-    """Return a name for what a pool report says: the same for the same, however old the reading is."""
-    lasting = {name: value for name, value in report.items() if name != "age_s"}
-    return hashlib.sha256(json.dumps(lasting).encode()).hexdigest()
 
 
 class Eyes:

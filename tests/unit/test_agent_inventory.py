@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 from agent_world import Hypervisor, World
 
+from agent.digests import Digests
 from agent.driver import Observer
-from agent.inventory import NUMBERS, Inventory, Rhythm, Speaker, digest_of, later_than
+from agent.inventory import NUMBERS, Inventory, Rhythm, Speaker, later_than
 from agent.worker import Pace, Worker
 from common import errors
 from common.messages import Claim, PoolReport, Report, Sync, SyncAnswer
@@ -245,8 +246,20 @@ def test_a_pool_that_the_conductors_know_as_it_is_is_not_sent_again() -> None:
 
 def test_the_age_of_a_reading_does_not_make_another_report_of_it() -> None:
     report = PoolReport("pool", "h1", "", [], [], age_s=1.0)
-    assert digest_of(report.to_wire()) == digest_of(replace(report, age_s=9.0).to_wire())
-    assert digest_of(report.to_wire()) != digest_of(replace(report, ha_enabled=True).to_wire())
+    digests = Digests()
+    assert digests.of(report) == digests.of(replace(report, age_s=9.0)) == Digests().of(report)
+    assert digests.of(report) != digests.of(replace(report, ha_enabled=True))
+
+
+def test_a_report_has_the_same_name_whether_others_were_named_before() -> None:
+    vms = [{"uuid": name, "power_state": "Running"} for name in "abc"]
+    first = PoolReport("pool", "h1", "", [], vms)
+    later = [replace(first, vms=[vms[0], {"uuid": "b", "power_state": "Halted"}, vms[2]]), replace(first, vms=vms[:2]),
+             replace(first, vms=[vms[1], vms[0], vms[2]]), replace(first, hosts=[{"uuid": "h1"}]), first]
+    digests = Digests()
+    names = [digests.of(report) for report in later]
+    assert names == [Digests().of(report) for report in later]
+    assert len(set(names)) == len(names)
 
 
 class Watcher:
