@@ -1,6 +1,7 @@
 """The rows of what is known about xapi, and the cases that show them, as they are on disk.  Runs nothing."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +62,16 @@ class Case:
         return f"nobody can {acts[0]} a real host from here" if acts else "it needs hosts of its own making"
 
 
-def rows() -> list[Row]:
+@cache
+def rows() -> tuple[Row, ...]:
     """Return all rows, in the order of the files."""
-    return [Row(**entry) for entry in _entries("rows")]
+    return tuple(Row(**entry) for entry in _entries("rows"))
 
 
-def cases() -> list[Case]:
+@cache
+def cases() -> tuple[Case, ...]:
     """Return all cases, in the order of the files."""
-    return [Case(**entry) for entry in _entries("cases")]
+    return tuple(Case(**entry) for entry in _entries("cases"))
 
 
 def _entries(folder: str) -> list[dict[str, Any]]:

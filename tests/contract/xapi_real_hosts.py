@@ -118,6 +118,7 @@ class RealHosts:
         self._until(f"{joiner.url} is enabled in the pool", lambda: bool(_hosts(master)[uuid]["enabled"]))
 
     def _eject(self, master: Client, url: str) -> None:
+        self._until(f"{url} has joined to the end", partial(_all_serve, master))
         host = Bearings([master.url, url], PREFIX).of({"s": master})["host2"]
         for vm in running(master, host):
             master.call("VM.hard_shutdown", vm)
@@ -148,14 +149,15 @@ class RealHosts:
                     client.call("task.destroy", task)
 
     def _until(self, claim: str, holds: Callable[[], bool]) -> None:
+        why: object = ""
         for _attempt in range(int(SETTLED_S / POLL_S)):
             try:
                 if holds():
                     return
-            except (OSError, XenAPI.Failure):
-                pass  # it is not there yet
+            except (OSError, XenAPI.Failure) as exc:
+                why = exc  # it is not there yet
             self.pause()
-        raise NotReady(f"it did not come about that {claim}")
+        raise NotReady(f"it did not come about that {claim} {why}")
 
 
 def _hosts(client: Client) -> dict[str, dict[str, Any]]:
