@@ -31,7 +31,8 @@ class Keystone(Access):
         """Take the names of keystoneauth's options; asks nobody yet.  Raises Refusal."""
         super().__init__(cacert)
         self._url = settings.get("auth_url", "")
-        self._who = settings.get("username") or settings.get("user_id") or "the one who was named"
+        names = ("username", "user_id", "application_credential_name", "application_credential_id")
+        self._who = next((settings[name] for name in names if name in settings), "whoever that is")
         self._region = settings.get("region_name")
         self._interface = settings.get("interface", "public")
         kind = settings.get("auth_type", "password")

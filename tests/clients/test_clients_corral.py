@@ -81,6 +81,17 @@ def test_a_cloud_of_openstacks_clients_is_enough(cloud: Server, tmp_path: Path) 
     assert run("--os-cloud here aggregate-list", {"OS_CLIENT_CONFIG_FILE": str(tmp_path / "clouds.yaml")})[0] == 0
 
 
+def test_an_application_credential_needs_no_password_of_a_person(cloud: Server) -> None:
+    users = {one["name"]: one["id"] for one in cloud.ask("GET", "users")["users"]}
+    made = cloud.ask("POST", f"users/{users['admin']}/application_credentials", {
+        "application_credential": {"name": "nightly", "secret": "s3cret"}})["application_credential"]
+    environ = {"OS_AUTH_TYPE": "v3applicationcredential", "OS_AUTH_URL": cloud.url, "OS_REGION_NAME": REGION,
+               "OS_APPLICATION_CREDENTIAL_ID": made["id"], "OS_APPLICATION_CREDENTIAL_SECRET": "s3cret"}
+    assert run("aggregate-create nightly", environ)[0] == 0
+    status, _, err = run("host-list", environ, OS_APPLICATION_CREDENTIAL_SECRET="other")
+    assert status == 3 and f"does not let {made['id']} in" in err
+
+
 def test_a_wrong_password_an_unknown_project_and_nobody_end_with_3(cloud: Server) -> None:
     environ = cloud.environ(REGION)
     for wrong in ({"OS_PASSWORD": "x"}, {"OS_PROJECT_NAME": "nowhere"}, {"OS_USERNAME": "nobody"}):
