@@ -104,8 +104,28 @@ def exchange(world: "World", address: str, pool: int, master: str, task: str) ->
     """The master shows a pool operation while certificates are exchanged."""
     if _still_there(world, address, pool, master, task):
         number = world.nodes[master].pool
+        own = world.new_task(number, "pool.exchange_certificates_on_join", "")
         for ref in world.pools[number].refs("pool"):
-            workers.set_operation(world, number, "pool", ref, task, "exchange_certificates_on_join")
+            workers.set_operation(world, number, "pool", ref, own, "exchange_certificates_on_join")
+        world.later(timing.JOIN_EXCHANGED - timing.JOIN_EXCHANGE, "join.task_over", pool=number, task=own)
+        world.later(timing.JOIN_IMPORT_BEGINS - timing.JOIN_EXCHANGE, "join.task", pool=number,
+                    label="VM metadata import", lasts=timing.JOIN_IMPORTED - timing.JOIN_IMPORT_BEGINS)
+
+
+def task_begun(world: "World", pool: int, label: str, lasts: float, marks: dict[str, str] | None = None) -> None:
+    """Show a task of the master's own for one step of a join (seen)."""
+    if pool in world.pools:
+        task = world.new_task(pool, label, "")
+        world.pools[pool].set("task", task, other_config=dict(marks or {}))
+        world.later(lasts, "join.task_over", pool=pool, task=task)
+
+
+def task_over(world: "World", pool: int, task: str) -> None:
+    """The step is over, and with it its task and what the pool showed of it."""
+    if pool in world.pools:
+        for ref in world.pools[pool].refs("pool"):
+            workers.set_operation(world, pool, "pool", ref, task, "")
+        world.pools[pool].delete("task", task)
 
 
 def listed(world: "World", address: str, pool: int, master: str, task: str) -> None:
@@ -114,8 +134,6 @@ def listed(world: "World", address: str, pool: int, master: str, task: str) -> N
         return
     node, number = world.nodes[address], world.nodes[master].pool
     mine, theirs = world.pools[pool], world.pools[number]
-    for ref in theirs.refs("pool"):
-        workers.set_operation(world, number, "pool", ref, task, "")
     if theirs.by_uuid("host", node.uuid):
         return
     old = mine.by_uuid("host", node.uuid)
@@ -209,6 +227,8 @@ def live(world: "World", address: str) -> None:
     if db.has("host", host):
         db.set("host_metrics", db.get("host", host, "metrics"), live=True, last_updated=world.moment())
         db.touch(host)
+        task_begun(world, node.pool, "dbsync (update_env)", timing.JOIN_STARTED - timing.JOIN_LIVE,
+                   {"sync_operation": "sync_pci_devices"})
 
 
 def filled(world: "World", address: str) -> None:
@@ -229,5 +249,5 @@ def filled(world: "World", address: str) -> None:
 
 CALLS = {"pool.join": join, "pool.join_force": join_force}
 STEPS = {"join.check": check, "join.refused": refused, "join.exchange": exchange, "join.listed": listed,
-         "join.imported": imported, "join.returned": returned, "join.gone": gone, "join.slave": slave,
-         "join.live": live, "join.filled": filled}
+         "join.imported": imported, "join.task": task_begun, "join.task_over": task_over,
+         "join.returned": returned, "join.gone": gone, "join.slave": slave, "join.live": live, "join.filled": filled}

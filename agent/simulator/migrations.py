@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.simulator.call import Call
     from agent.simulator.world import World
 
+NO_CONNECTION = 'xenopsd internal error: Xmlrpc.Parse_error("open_tag(html)", "open_tag(methodResponse)", _)'
 NO_SESSION = 'xenopsd internal error: Xenops_migrate.Remote_failed("unmarshalling error message from remote")'
 CANCEL_POINTS = "debug_info:cancel_points_seen"
 CANCELLABLE = ("queued", "setup", "stream")
@@ -246,7 +247,8 @@ def session_ended(world: "World", node: Node, session: str) -> None:
     for job in list(world.jobs.values()):
         if (job["kind"], job["session"], job["node"]) == ("migrate", session, node.address) \
                 and job["phase"] in ("queued", "setup"):
-            abort(world, job["id"], ["INTERNAL_ERROR", NO_SESSION])
+            soon = world.now - job["at"] < timing.MIGRATE_UNSENT
+            abort(world, job["id"], ["INTERNAL_ERROR", NO_CONNECTION if soon else NO_SESSION])
 
 
 def node_lost(world: "World", node: Node) -> None:
