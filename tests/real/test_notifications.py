@@ -12,6 +12,7 @@ from common import errors, notices, rpc  # they have to come before oslo_messagi
 # isort: on
 import oslo_messaging
 import pytest
+import requests
 from oslo_config import cfg
 from oslo_messaging._metrics import client as oslo_metrics
 from oslo_messaging._tracing import client as oslo_tracing
@@ -21,6 +22,7 @@ from common.conductor_api import ConductorAPI
 from conductor.build import Service
 from conductor.db.session import Database
 from conductor.operations.settings import Settings
+from tools.deployment import Deployment
 from tools.servers import rabbitmq
 
 #: seconds for what takes milliseconds on a machine that is not busy
@@ -146,3 +148,27 @@ def test_a_driver_that_does_not_exist_is_a_sentence(vhost: str) -> None:
     conf.set_override("driver", ["pigeon"], group=notices.GROUP)
     with pytest.raises(errors.Invalid, match="there is no pigeon"):
         notices.Notices(conf, rpc.transport(vhost), "corral-conductor.c1")
+
+
+class Telling(Deployment):
+    """Processes of which the conductors tell others, as an operator turns it on."""
+
+    def prepare(self) -> None:
+        """Write it into the conductors' file."""
+        super().prepare()
+        with (self.folder / "corral-conductor.conf").open("a") as file:
+            file.write("[oslo_messaging_notifications]\ndriver = messagingv2\n")
+
+
+def test_of_two_conductors_each_tells_and_nothing_comes_twice(tmp_path: Path, vhost: str, postgresql_url: str) -> None:
+    ears = Ears(vhost)
+    try:
+        with Telling(tmp_path, vhost, postgresql_url, conductors=2, hosts=1, vms=0) as running:
+            for number in range(20):
+                body = {"aggregate": {"name": f"rack{number}", "availability_zone": None}}
+                requests.post(f"{running.url}/v2.1/os-aggregates", json=body, timeout=LONG_S).raise_for_status()
+            ears.until(lambda types: types.count("aggregate.create") >= 20 and "host.create" in types)
+        assert len({payload["id"] for _, _, payload in ears.heard}) == len(ears.heard) == 21
+        assert {publisher for publisher, _, _ in ears.heard} <= {"corral-conductor.c1", "corral-conductor.c2"}
+    finally:
+        ears.close()
