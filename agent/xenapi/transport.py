@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agent.xenapi.answers import BadAnswer, json_value, xml_value
-from agent.xenapi.trust import Trust
+from agent.xenapi.trust import Trust, Untrusted
 
 #: no answer of a pool of some thousand VMs comes near it; more is an attack or an accident
 LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
@@ -145,6 +145,8 @@ class Line:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls:
                 sock = limits.trust.secured(sock, limits.tls or limits.trust.context(), self._host)
+        except Untrusted as exc:
+            raise NotSent(str(exc)) from exc
         except OSError as exc:
             raise NotSent(f"{self._host}:{self._port}: {exc}") from exc
         connection = (http.client.HTTPSConnection if self._tls else http.client.HTTPConnection)(*place)

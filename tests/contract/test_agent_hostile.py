@@ -1,11 +1,15 @@
 """What the agent makes of answers that no xapi gives: a stable code, in time, once; and the next good one works."""
 
+import contextlib
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from agent_desk import pooled_spec, simulated
+from agent_office import office
 from hostile_answers import AWAY, HTTP, JSON, MIB, STRANGE, XML, body, success, valued
 from hostile_host import Attack, Caller, HostileHost
 
@@ -117,6 +121,50 @@ def test_a_host_that_listens_and_takes_nothing_is_given_up_in_time(simulator: Si
             away = XenHypervisor(Access(url, "root", "x", connect_s=0.3, watch_s=0.3), "test", SystemClock())
             assert (away.locate().trouble or {})["code"] == AWAY
         assert time.monotonic() - began < 4 * 0.3 + LATE_S
+
+
+def test_a_handshake_that_drips_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def drip() -> None:
+            # A record that is announced whole and comes byte by byte.
+            client = listener.accept()[0]
+            with contextlib.suppress(OSError), client:
+                client.sendall(b"\x16\x03\x03\x40\x00\x02")
+                while not ended.wait(0.02):
+                    client.sendall(b"\x00")
+
+        ended = threading.Event()
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        began = time.monotonic()
+        here = XenHypervisor(Access(url, "root", "x", connect_s=0.3), "test", SystemClock()).locate()
+        assert time.monotonic() - began < 2 * 0.3 + LATE_S
+        assert here.trouble is not None and here.trouble["code"] == AWAY
+        ended.set()
+        thread.join(LATE_S)
+
+
+@pytest.mark.parametrize("attack", [
+    pytest.param(valued("x"), id="another-shape"), pytest.param(HTTP["endless-body"][0], id="endless-body"),
+    pytest.param(HTTP["closed-at-once"][0], id="closed-at-once"), pytest.param(body("[" * 300_000), id="deep"),
+])
+def test_a_whole_agent_tells_its_trouble_and_carries_out_its_order_when_the_host_is_itself_again(
+        attack: Attack) -> None:
+    with simulated(pooled_spec(), speed=60) as simulator, HostileHost(simulator.hosts[0][1]).serving() as host, \
+            office(simulator) as at:
+        at.desk.interval_s, at.desk.observers = 0.2, {"h1"}
+        at.agent("h1", url=host.url)
+        at.seen("h1", lambda sync: sync.report is not None)
+        here = at.seen("h1", lambda sync: sync.role == "master")
+        with host.armed(attack):
+            # Old connections end by it too; then nothing can be read.
+            away = at.seen("h1", lambda sync: sync.role == "unreachable" and sync.trouble is not None)
+            order = at.ring(at.desk.order("host_disable", "h1", str(here.host_uuid), {"mark": "op"}))
+            at.seen("h1", lambda sync: sync.trouble is not None and sync.sequence > away.sequence + 2)
+        at.seen("h1", lambda sync: sync.role == "master" and sync.trouble is None and sync.sequence > away.sequence)
+        report = at.desk.settled(order)
+        assert (report.error, report.readings["enabled"]) == (None, False)
 
 
 #: what a method is answered instead of what it should be
