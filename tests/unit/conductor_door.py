@@ -339,7 +339,7 @@ def messages_in_an_unknown_form_are_refused_as_such(door: Door) -> None:
 def what_version_an_agent_speaks_is_noted(door: Door) -> None:
     door.agent("h1").sync(heartbeat("h1", 1, version=messages.AGENTS_VERSION))
     host = door.host("h1")
-    assert host is not None and host.agent_version == "1.1"
+    assert host is not None and host.agent_version == messages.AGENTS_VERSION
     refused("version_not_supported", door.raw, "sync", {"sync": heartbeat("h1", 2).to_wire()}, version="1.9")
 
 
