@@ -44,7 +44,12 @@ class Keystone(Access):
         except (exceptions.ClientException, TypeError, ValueError) as exc:
             raise Refusal(f"What was said about Keystone can't be used: {exc} (auth_type {kind})", "bad_credentials",
                           USAGE) from exc
+        if any(option.dest == "password" for option in loader.get_options()) and not settings.get("password"):
+            raise Refusal(f"There is no password for {self._who}: OS_PASSWORD, or a file named by --password-file, has "
+                          "it", "bad_credentials", USAGE)
         self._has_catalogue = not isinstance(plugin, FixedEndpointPlugin)
+        # how clouds.yaml says it for the ways that have no catalogue
+        self._override = None if self._has_catalogue else settings.get("compute_endpoint_override")
         self._session = Session(auth=plugin, session=session_for(self._url), verify=cacert or True, timeout=TIMEOUT_S)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -63,7 +68,7 @@ class Keystone(Access):
             return self._session.get_endpoint(service_type=SERVICE_TYPE, service_name=self._name,
                                               region_name=self._region, interface=self._interface)
         try:
-            found = self._asked(look)
+            found = self._override or self._asked(look)
         except exceptions.CatalogException:
             found = None
         if not found and self._has_catalogue:

@@ -63,6 +63,7 @@ def test_a_name_and_a_password_come_from_variables_or_a_file(tmp_path: Path) -> 
     ("--os-cloud nothing", {"HOME": "/nowhere"}, "No clouds"),
     ("", {"OS_AUTH_TYPE": "telepathy"}, "telepathy"),
     ("", {"OS_AUTH_TYPE": "password"}, "auth_url"),
+    ("", {"OS_AUTH_URL": "http://127.0.0.1:9/v3", "OS_USERNAME": "alice"}, "There is no password for alice: OS_PASS"),
 ])
 def test_what_is_missing_is_said_with_the_status_of_wrong_usage(line: str, environ: dict[str, str], says: str) -> None:
     with pytest.raises(Refusal, match=says) as found:
@@ -88,6 +89,8 @@ def test_openstacks_own_variables_for_no_keystone_are_understood() -> None:
     none = access(OS_AUTH_TYPE="none", OS_ENDPOINT="http://127.0.0.1:9/v2.1")
     assert (none.endpoint(), none.scheme) == ("http://127.0.0.1:9", "")
     assert access(OS_AUTH_TYPE="none").endpoint() is None
+    named = access(OS_AUTH_TYPE="none", OS_COMPUTE_ENDPOINT_OVERRIDE="http://127.0.0.1:8/v2.1")
+    assert named.endpoint() == "http://127.0.0.1:8"
     password = access(OS_AUTH_TYPE="http_basic", OS_USERNAME="alice", OS_PASSWORD="w")
     assert (header(password), password.scheme, password.renew()) == (basic("alice", "w"), "basic", False)
 
