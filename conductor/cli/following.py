@@ -134,7 +134,10 @@ def ending(operation: Json) -> str:
             lines.append(f"{kind}: {words.safe(told['message'])} ({words.safe(told['code'])})")
     if operation["attention"] and not operation["ended_at"]:
         lines.append(f"it goes on; corral operation-watch {words.safe(operation['id'])} follows it")
-    away = (operation["result"] or {}).get("not_home") or []
+    result = operation["result"] or {}
+    if moved := result.get("moved"):
+        lines.append(words.safe(moved["message"]))
+    away = result.get("not_home") or []
     if away:
         lines.append("These did not go home:\n" + words.blockers(away))
     return "\n".join(lines)

@@ -74,6 +74,13 @@ def test_what_did_not_go_home_is_named() -> None:
     assert "VM web1: its home is full (c)" in following.ending(operation)
 
 
+def test_a_move_that_was_cancelled_too_late_is_told() -> None:
+    door = Door()
+    operation = followed(door, [])
+    operation["result"] = {"moved": {"message": "It was too late to call the move off: web1 is on h2"}}
+    assert "too late" in following.ending(operation)
+
+
 def test_each_vm_has_a_bar_on_a_terminal() -> None:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=True, width=100)
