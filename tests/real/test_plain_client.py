@@ -17,10 +17,13 @@ from conductor.build import Service
 from conductor.db.session import Database
 from conductor.operations.settings import Settings
 from tools.clients import environments
+from tools.servers.rabbitmq import Access
 
 DOCUMENT = Path(__file__).parents[2] / "doc" / "rpc.md"
 #: seconds that the client may take on a machine that is busy
 PATIENCE_S = 90
+#: configure, write, read
+RIGHTS = ("^(corral|reply_.*)$", "^corral$", "^reply_.*$")
 
 
 def program() -> str:
@@ -104,6 +107,20 @@ def test_every_version_up_to_the_spoken_one_works_and_others_are_refused_with_a_
         assert refused.returncode == 1 and refused.stdout == ""
         assert re.search(f"^version_not_supported: .*version {version} .* version {messages.CONDUCTOR_VERSION} is "
                          "spoken here; so upgrade the service that answers here$", refused.stderr, re.MULTILINE)
+
+
+def test_the_rights_at_the_broker_that_the_document_names_are_enough(
+        elsewhere: Elsewhere, broker: Access, vhost_name: str, tmp_path: Path) -> None:
+    user = f"{vhost_name}-inventory"
+    assert all(f"`{right}`" in DOCUMENT.read_text(encoding="utf-8") for right in RIGHTS)
+    url = broker.user(user, "word", vhost_name, *RIGHTS, topics={"corral": ("^corral[.]conductor$", "^$")})
+    try:
+        done = Elsewhere(url, tmp_path).run(program())
+        assert (done.returncode, done.stdout) == (0, "rack1\n"), done.stderr
+        forged = Elsewhere(url, tmp_path).run(program().replace('"corral.conductor"', '"corral.agents"'))
+        assert forged.returncode != 0 and "ACCESS_REFUSED" in forged.stderr, "the agents' door is not theirs"
+    finally:
+        broker.drop_user(user)
 
 
 def test_a_refusal_reaches_the_client_as_code_and_sentence(elsewhere: Elsewhere) -> None:
