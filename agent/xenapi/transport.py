@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from agent.xenapi.answers import BadAnswer, json_value, xml_value
 from agent.xenapi.trust import Trust, Untrusted
 
-#: no answer of a pool of some thousand VMs comes near it; more is an attack or an accident
+#: more is an attack or an accident: all that is read of a pool of 2,000 VMs has 11 MiB over JSON, 31 MiB over XML
 LARGEST_ANSWER_BYTES = 64 * 1024 * 1024
 #: for status line and headers, and whatever comes before them; xapi's have some hundred bytes
 LARGEST_HEAD_BYTES = 64 * 1024

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import trustme
-from agent_desk import DEADLINE_S
+from agent_desk import DEADLINE_S, pooled_spec
 from oslo_config import cfg
 
 from agent.settings import settings_from
@@ -254,3 +254,27 @@ def test_pins_reach_the_agent_from_its_file(tmp_path: Path) -> None:
 ])
 def test_what_can_not_be_trusted_by_is_told_at_the_start(lines: str, sentence: str, tmp_path: Path) -> None:
     assert sentence in configured(tmp_path, lines).wrong
+
+
+def test_a_members_agent_trusts_its_master_only_if_that_is_pinned_too(tmp_path: Path) -> None:
+    simulator = Simulator(pooled_spec(vms=0), speed=100, tls_folder=tmp_path)
+    simulator.start()
+    try:
+        urls = dict(simulator.hosts)
+        address = {name: str(urlsplit(url).hostname) for name, url in urls.items()}
+        pin = {name: simulator.certificates[address[name]].fingerprint for name in urls}
+
+        def of_h2(*pins: str) -> dict[str, Any]:
+            member = XenHypervisor(Access(urls["h2"], *simulator.login, pins=pins), "test", SystemClock())
+            member.know("sync", {"?": address["h1"]})
+            here = member.locate()
+            member.close()
+            return {"role": here.role, **(here.trouble or {})}
+
+        refused = of_h2(pin["h2"])
+        assert refused["code"] == "hypervisor_tls"
+        told = f"the certificate of {address['h1']} is not pinned: it presents SHA-256 {pin['h1']}"
+        assert told in refused["message"]
+        assert of_h2(pin["h2"], pin["h1"]) == {"role": "slave"}
+    finally:
+        simulator.stop()
