@@ -53,6 +53,8 @@ def build(world: "World", spec: WorldSpec, addresses: list[str], password: str) 
             db.add("network", {"name_label": network.name, "bridge": f"xapi{len(db.rows['network'])}"})
     for vm in spec.vms:
         add_guest(world, vm)
+    for db in world.pools.values():
+        db.flush()
     world.put_in(*spec.faults)
 
 
@@ -82,6 +84,7 @@ def install(world: "World", node: Node, pool_name: str = "") -> None:
     if node.facts.get("shared_sr"):
         add_shared_storage(world, node.pool, StorageSpec("own shared", node.name))
     refresh_pool(db)
+    db.flush()
 
 
 def refresh_pool(db: Database) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from agent.simulator import crashes, incidents
+from agent.simulator import incidents, strays
 from agent.simulator.failure import WorldError
 from agent.simulator.fault_spec import check_faults, faults_of
 from agent.simulator.server import Request, Response
@@ -57,7 +57,7 @@ class Control:
                      "cut": node.cut, "master": node.master or node.address, "link": node.link_bytes_per_s}
                     for node in world.nodes.values()]
         return {"now": world.now, "speed": self._speed, "last_call": world.calls.last, "hosts": machines,
-                "strays": crashes.strays(world)}
+                "strays": strays.listed(world)}
 
     def _calls(self, query: dict[str, list[str]]) -> Response:
         after = query.get("after", ["0"])[0]

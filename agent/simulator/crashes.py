@@ -2,16 +2,15 @@
 
 The daemons go on without it. When the master dies, a VM that streams away from it is Halted in the API while
 its domain runs on at the destination, a *stray*: starting it elsewhere succeeds and then it runs twice. When a
-member dies, tasks fail although their VMs have moved. What was written shortly before is kept here; a real one
-may lose it.
+member dies, tasks fail although their VMs have moved; one that was just changing over becomes a *ghost*: the API
+says that it runs at home, and its domain runs at the destination under a name that nobody knows.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agent.simulator import build, migrations, workers
-from agent.simulator.database import Database
-from agent.simulator.failure import Failure
 from agent.simulator.node import Node
+from agent.simulator.strays import Stray
 from agent.simulator.table import NULL
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 BEFORE = ("queued", "setup")
 UNDER_WAY = ("stream", "pause", "device")
+CHANGING_OVER = "device"
 
 
 def interrupt(world: "World", node: Node) -> None:
@@ -47,7 +47,7 @@ def _forgotten(world: "World", job: workers.Job, master: Node) -> None:
         return
     if end == "stray":
         build.stop_domain(db, job["vm"])
-        world.strays.append([db.get("VM", job["vm"], "uuid"), job["target"]])
+        world.strays.append(Stray(db.get("VM", job["vm"], "uuid"), job["target"]))
     else:
         host = job["host"] if end == "moved" and db.has("host", job["host"]) else db.get("VM", job["vm"], "resident_on")
         db.set("VM", job["vm"], resident_on=host, scheduled_to_be_resident_on=NULL)
@@ -55,35 +55,12 @@ def _forgotten(world: "World", job: workers.Job, master: Node) -> None:
 
 def _moved_all_the_same(world: "World", job: workers.Job, node: Node) -> None:
     db, host = world.pools[job["pool"]], world.host_of(node)
-    if db.has("VM", job["vm"]) and db.has("host", job["host"]):
+    at_source = job["node"] == node.address
+    if db.has("VM", job["vm"]) and not at_source and job["phase"] == CHANGING_OVER:
+        db.set("VM", job["vm"], scheduled_to_be_resident_on=NULL)
+        world.strays.append(Stray(db.get("VM", job["vm"], "uuid"), job["target"], job["node"], renamed=True))
+    elif db.has("VM", job["vm"]) and db.has("host", job["host"]):
         db.set("VM", job["vm"], resident_on=job["host"], scheduled_to_be_resident_on=NULL)
     workers.end(world, job)
-    at_source = job["node"] == node.address
     world.fail_task(job["pool"], job["task"], ["CANNOT_CONTACT_HOST", host] if at_source else [
         "INTERNAL_ERROR", 'xenopsd internal error: Failure("Failed to read HTTP response")'])
-
-
-def assert_no_stray(world: "World", db: Database, vm: str, host: str) -> None:
-    """Raise VM_BAD_POWER_STATE if the VM's domain runs on this host unseen; its record heals by that (seen)."""
-    stray = [db.get("VM", vm, "uuid"), world.node_of_host(db, host).address]
-    if stray in world.strays:
-        world.strays.remove(stray)
-        build.start_domain(world, db, vm, host)
-        raise Failure("VM_BAD_POWER_STATE", vm, "Halted", "Running")
-
-
-def machine_stopped(world: "World", address: str) -> None:
-    """Forget the strays of a machine that has gone down."""
-    world.strays[:] = [stray for stray in world.strays if stray[1] != address]
-
-
-def strays(world: "World") -> list[dict[str, Any]]:
-    """Return the domains that no record shows: VM, host, and whether the VM runs elsewhere too."""
-    found = []
-    for uuid, address in world.strays:
-        node = world.nodes[address]
-        db = world.pools.get(node.pool)
-        vm = db.by_uuid("VM", uuid) if db else None
-        twice = bool(db and vm and db.get("VM", vm, "power_state") == "Running")
-        found.append({"uuid": uuid, "vm": world.name_of(node.pool, "VM", vm or ""), "host": node.name, "twice": twice})
-    return found

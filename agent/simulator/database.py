@@ -46,6 +46,7 @@ class Database:
         self.deleted: dict[str, deque[tuple[int, str, int]]] = {}
         self._children: dict[tuple[str, str], dict[str, None]] = {}
         self._uuids: dict[tuple[str, str], str] = {}
+        self.written = 0  # the generation that is on disk: what was made after it can be lost
         self.reserved: set[str] = set()  # VMs with scheduled_to_be_resident_on, so that nobody searches them
 
     # ---- writing
@@ -100,6 +101,14 @@ class Database:
         self.generation += 1
         self.deleted.setdefault(cls, deque(maxlen=DELETIONS_KEPT)).append((self.generation, ref, created))
 
+    def flush(self) -> None:
+        """Write everything to disk."""
+        self.written = self.generation
+
+    def unwritten(self) -> list[tuple[str, str]]:
+        """Return class and reference of the rows that were made since the last flush."""
+        return [(cls, ref) for ref, (cls, created, _changed) in self.stamps.items() if created > self.written]
+
     def recreate_stamps(self, cls: str) -> None:
         """Let `event.from` report all rows of a class as added once more, as after a restart of the master."""
         for ref in list(self.rows[cls]):
@@ -153,13 +162,14 @@ class Database:
         """Return the whole database as JSON values."""
         order = [[ref, listing, list(children)] for (ref, listing), children in self._children.items()
                  if len(children) > 1]
-        return {"generation": self.generation, "rows": self.rows, "order": order,
+        return {"generation": self.generation, "written": self.written, "rows": self.rows, "order": order,
                 "stamps": [[ref, created, changed] for ref, (_cls, created, changed) in self.stamps.items()],
                 "deleted": {cls: list(gone) for cls, gone in self.deleted.items()}}
 
     def load(self, state: dict[str, Any]) -> None:
         """Replace everything by what `save` returned."""
         self.generation = int(state["generation"])
+        self.written = int(state.get("written", self.generation))
         self.rows = {cls: {ref: dict(row) for ref, row in state["rows"].get(cls, {}).items()}
                      for cls in self.table.classes}
         owner = {ref: cls for cls, rows in self.rows.items() for ref in rows}

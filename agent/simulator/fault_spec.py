@@ -60,6 +60,7 @@ class Incident:
     params: list[Any] = field(default_factory=list)  # its parameters; {VM: web-1} stands for a reference
     every: float = 0.0  # again after so many seconds; 0 = once
     times: int = 1  # how often, with `every`; 0 = always
+    loses: bool = False  # with crash of a master: what was made since its database was last written is gone
 
 
 FaultSpec = CallFault | MigrationFault | Incident
@@ -108,6 +109,8 @@ def _check_incident(place: str, fault: Incident) -> None:
         raise WorldError(f"{place}: either `do` or `operator` is expected")
     if fault.do:
         _one_of(f"{place}.do", fault.do, INCIDENTS)
+        if fault.loses and fault.do != "crash":
+            raise WorldError(f"{place}.loses: only a crash loses something")
         if not fault.host:
             raise WorldError(f"{place}: 'host' is missing")
         return

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, crashes, exclusion, ha, migrations, timing, workers
+from agent.simulator import build, exclusion, ha, migrations, strays, timing, workers
 from agent.simulator.call import LATER
 from agent.simulator.derived import host_is_live
 from agent.simulator.failure import Failure
@@ -207,6 +207,7 @@ def forget_calls(world: "World", pool: int) -> None:
     addresses = {node.address for node in world.members(pool)}
     world.held = [held for held in world.held if held["node"] not in addresses]
     db.recreate_stamps("host")
+    db.flush()
 
 
 def back(world: "World", address: str, started_after: float, enabled_after: float) -> None:
@@ -324,7 +325,7 @@ def powered_down(world: "World", address: str, operation: str, again: bool) -> N
 
 def end_work(world: "World", node: Node) -> None:
     """Fail what a machine's hypervisor was doing; the domains that nobody sees end too."""
-    crashes.machine_stopped(world, node.address)
+    strays.machine_stopped(world, node.address)
     host = world.host_of(node)
     for job in [one for one in world.jobs.values() if one["kind"] == "power" and one["node"] == node.address]:
         workers.end(world, job)

@@ -7,7 +7,7 @@ nothing left, the VM pauses for the rest. The streams of a machine share its lin
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, exclusion, faults, ha, timing, workers
+from agent.simulator import build, exclusion, faults, ha, strays, timing, workers
 from agent.simulator.arguments import numbers
 from agent.simulator.call import LATER
 from agent.simulator.derived import is_upgrading
@@ -46,6 +46,7 @@ def pool_migrate(call: "Call", vm: str, host: str, options: dict[str, str]) -> o
         raise Failure("NOT_SUPPORTED_DURING_UPGRADE")
     assert_can_boot(world, db, vm, host, cpu=not force)
     assert_network(call, host, options.get("network", ""))
+    strays.assert_no_ghost(world, db, vm)
     if host != db.get("VM", vm, "resident_on"):
         ha.assert_keeps_plan(db, moved=(vm, host))
         exclusion.assert_takes_guests(db, host)

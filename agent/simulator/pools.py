@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, crashes, ha, hosts, migrations, timing, workers
+from agent.simulator import build, ha, hosts, migrations, strays, timing, workers
 from agent.simulator.call import LATER
 from agent.simulator.database import Database
 from agent.simulator.derived import host_is_live, is_upgrading
@@ -60,7 +60,7 @@ def ejected(world: "World", address: str, pool: int, task: str) -> None:
 def eject_gone(world: "World", address: str) -> None:
     """The ejected machine restarts."""
     node = world.nodes[address]
-    crashes.machine_stopped(world, address)
+    strays.machine_stopped(world, address)
     node.go_down()
     node.pool = 0
 
@@ -78,7 +78,8 @@ def eject_back(world: "World", address: str) -> None:
 
 
 def sync_database(call: "Call") -> None:
-    """Flush the database to every live member; ours is always whole, but one that cannot be reached is told."""
+    """Flush the database to every live member; one that cannot be reached is told."""
+    call.db.flush()
     for host in call.db.refs("host"):
         if host_is_live(call.db, host) and not call.world.node_of_host(call.db, host).reachable:
             raise Failure("CANNOT_CONTACT_HOST", host)

@@ -7,6 +7,7 @@ from agent.simulator.database import Database
 from agent.simulator.failure import WorldError
 from agent.simulator.faults import Rule
 from agent.simulator.node import Node
+from agent.simulator.strays import Stray
 from agent.simulator.world import World
 
 FORMAT = 1
@@ -41,6 +42,6 @@ def load_world(state: dict[str, Any], clock: Clock) -> World:
     world.agenda = [(due, sequence, kind, args) for due, sequence, kind, args in state["agenda"]]
     world.sequence = int(state["sequence"])
     world.faults = [Rule(**rule) for rule in state.get("faults", ())]
-    world.strays = [list(stray) for stray in state.get("strays", ())]
+    world.strays = [Stray(*stray) for stray in state.get("strays", ())]
     world.fault_number = int(state.get("fault_number", 0))
     return world

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, crashes, exclusion, generic, ha, timing, workers
+from agent.simulator import build, exclusion, generic, ha, strays, timing, workers
 from agent.simulator.arguments import row_of
 from agent.simulator.call import LATER
 from agent.simulator.failure import Failure
@@ -141,7 +141,7 @@ def _to_host(call: "Call", vm: str, host: str, operation: str, host_operation: s
     ha.assert_keeps_plan(call.db, moved=(vm, host))
     if host_operation == "vm_resume":
         exclusion.assert_takes_guests(call.db, host)
-    crashes.assert_no_stray(call.world, call.db, vm, host)
+    strays.assert_no_stray(call.world, call.db, vm, host)
     workers.begin(call, "power", call.world.node_of_host(call.db, host), vm, vm_operation=operation, host=host,
                   host_operation=host_operation, seconds=seconds, then="run", paused=paused)
     call.db.set("VM", vm, scheduled_to_be_resident_on=host)
@@ -205,6 +205,7 @@ def _at_home(call: "Call", vm: str, operation: str, seconds: float, then: str, *
     if operation in blocked:
         raise Failure("OPERATION_BLOCKED", vm, blocked[operation])
     assert_power(db, vm, *states)
+    strays.assert_no_ghost(call.world, db, vm)
     if tools and "no_tools" in (db.get("VM", vm, "_blockers") or ()):
         raise Failure("VM_LACKS_FEATURE", vm)
     host = db.get("VM", vm, "resident_on")
@@ -216,6 +217,7 @@ def _at_home(call: "Call", vm: str, operation: str, seconds: float, then: str, *
 def power_state_reset(call: "Call", vm: str) -> None:
     """Declare the VM halted, whatever its domain does."""
     db = call.db
+    strays.declared_halted(call.world, db, vm)
     db.set("VM", vm, current_operations={})
     _drop_image(call, vm)
     build.stop_domain(db, vm)

@@ -20,6 +20,7 @@ from agent.simulator.database import Database
 from agent.simulator.failure import Dropped, Failure
 from agent.simulator.fault_spec import FaultSpec, Incident
 from agent.simulator.node import Node
+from agent.simulator.strays import Stray
 from agent.simulator.table import NULL, OTHER_CLASSES, Moment, load_table
 from agent.simulator.wire_xml import encode_value
 
@@ -42,7 +43,7 @@ class World:
         self.calls = CallLog()
         self.faults: list[faults.Rule] = []
         self.fault_number = 0
-        self.strays: list[list[str]] = []  # uuid and address of domains that run but no record shows
+        self.strays: list[Stray] = []
         self.sequence = 0
         self._shifts = 0
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from xapi_cases import Case
 from xapi_client import Client
 
-from agent.simulator import Simulator, crashes
+from agent.simulator import Simulator, strays
 from agent.simulator.clocks import SetClock
 from agent.simulator.fault_spec import Incident
 from agent.simulator.spec import parse_spec
@@ -67,17 +67,17 @@ class Simulated:
             self._simulator.world.advance()
             self._simulator.lock.notify_all()
 
-    def act(self, deed: str, host: str, rate: int) -> None:
+    def act(self, deed: str, host: str, rate: int, loses: bool) -> None:
         """Let an incident happen now."""
         with self._simulator.lock:
-            self._simulator.world.put_in(Incident(0, deed, host, rate))
+            self._simulator.world.put_in(Incident(0, deed, host, rate, loses=loses))
             self._simulator.world.advance()
             self._simulator.lock.notify_all()
 
     def strays(self) -> list[dict[str, Any]]:
         """Return the domains that no record shows."""
         with self._simulator.lock:
-            return crashes.strays(self._simulator.world)
+            return strays.listed(self._simulator.world)
 
 
 @contextmanager

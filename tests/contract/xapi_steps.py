@@ -25,8 +25,8 @@ A step is a mapping; the key that it begins with says what it is, the others how
     race: [s, a]        make the `call:` beside it in all these sessions at once; `winners: 1`, and the others `fails`
     strays: x           the domains that run at simulated hosts though no record shows them are like x
     act: {kill: h1}     what happens to a machine outside the API: kill, crash, power_off, power_on, cut, mend, enable,
-                        and `{link: h1}` with `rate: bytes/s` beside it, without one as built; also
-                        `{restart_toolstack: host1}`, which is host.restart_agent
+                        and `{link: h1}` with `rate: bytes/s` beside it, without one as built; a crash may have
+                        `loses: true`; also `{restart_toolstack: host1}`, which is host.restart_agent
 
 A call or login comes out as one of: `gives: x`, `fails: [CODE, p1]`, `drops: true` (no connection, or it ends
 unanswered), `garbles: true` (an answer that is none); with none of these it must give anything.  `keep: name` keeps
@@ -74,7 +74,7 @@ class Setting(Protocol):
     def go_on(self, seconds: float) -> None:
         """Let time pass where it stands still.  Raises ValueError where it does not."""
 
-    def act(self, deed: str, host: str, rate: int) -> None:
+    def act(self, deed: str, host: str, rate: int, loses: bool) -> None:
         """Do something to a machine outside the API; `rate` is a link's, -1 as it was built."""
 
     def strays(self) -> list[dict[str, Any]]:
@@ -273,7 +273,7 @@ class Run:
         if deed == "restart_toolstack":
             self._call({"call": "host.restart_agent", "args": [f"${host}"], "by": step.get("by", "s")})
         else:
-            self._setting.act(deed, host, step.get("rate", -1))
+            self._setting.act(deed, host, step.get("rate", -1), step.get("loses", False))
 
     def _strays(self, step: dict[str, Any]) -> None:
         self._compare("strays", self._setting.strays(), self._of(step["strays"]))

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from agent.simulator import DirectClient, Dropped, Failure, direct_world
-from agent.simulator.crashes import strays
 from agent.simulator.fault_spec import Incident
 from agent.simulator.spec import GIB, HostSpec, PoolSpec, StorageSpec, VmSpec, WorldSpec
 from agent.simulator.state import load_world, save_world
+from agent.simulator.strays import listed as strays
 
 
 def pool(home: str = "h1") -> DirectClient:
@@ -71,6 +71,76 @@ def test_a_destination_that_is_killed_fails_the_task_of_a_vm_that_has_moved() ->
     task = client.task(crash_in_mid_migration(client, "h2"))
     assert (task["status"], task["error_info"][0]) == ("failure", "INTERNAL_ERROR")
     assert client("VM.get_resident_on", ref(client, "VM", "v")) == ref(client, "host", "h2")
+
+
+def ghost() -> tuple[DirectClient, str]:
+    """Return a pool, and a VM whose destination was killed when the VM was just changing over."""
+    client = pool()
+    client("Async.VM.pool_migrate", ref(client, "VM", "v"), ref(client, "host", "h2"), {})
+    (job,) = client.world.jobs.values()
+    while job["phase"] != "device":
+        client.pass_time(0.1)
+    client.world.put_in(Incident(0, "crash", "h2"))
+    client.pass_time(20)
+    return client, ref(client, "VM", "v")
+
+
+def test_a_destination_that_is_killed_while_a_vm_changes_over_leaves_a_ghost_that_nothing_can_shut_down() -> None:
+    client, vm = ghost()
+    home, there = ref(client, "host", "h1"), ref(client, "host", "h2")
+    assert (client("VM.get_power_state", vm), client("VM.get_resident_on", vm)) == ("Running", home)
+    uuid = client("VM.get_uuid", vm)
+    missing = ["INTERNAL_ERROR", f"Object with type VM and id {uuid}/config does not exist in xenopsd"]
+    assert failure_of(client, "VM.hard_shutdown", vm) == failure_of(client, "VM.clean_shutdown", vm) == missing
+    assert failure_of(client, "VM.pool_migrate", vm, there, {}) == missing
+    assert strays(client.world) == [{"uuid": uuid, "vm": "v", "host": "h2", "twice": False}]
+
+
+def test_a_ghost_that_is_declared_halted_leaves_a_domain_that_a_start_at_its_host_does_not_find() -> None:
+    client, vm = ghost()
+    client("VM.power_state_reset", vm)
+    assert client("VM.get_power_state", vm) == "Halted"
+    client("VM.start_on", vm, ref(client, "host", "h2"), False, False)
+    assert [stray["twice"] for stray in strays(client.world)] == [True]
+    loaded = load_world(json.loads(json.dumps(save_world(client.world))), client.clock)
+    assert strays(loaded) == strays(client.world)
+
+
+def test_a_ghost_is_one_also_after_the_machine_of_its_domain_has_gone_down() -> None:
+    client, vm = ghost()
+    client.world.put_in(Incident(0, "power_off", "h2"))
+    client.pass_time(1)
+    assert strays(client.world) == []
+    assert failure_of(client, "VM.hard_shutdown", vm)[0] == "INTERNAL_ERROR"
+
+
+def test_what_was_made_since_the_database_was_last_written_is_gone_after_a_masters_sudden_death() -> None:
+    client = pool()
+    old = str(client("VM.get_uuid", ref(client, "VM", "v")))
+    kept = client("VM.create", {**client("VM.get_record", ref(client, "VM", "v")), "name_label": "kept"})
+    client("pool.sync_database")
+    lost = client("VM.create", {**client("VM.get_record", ref(client, "VM", "v")), "name_label": "lost"})
+    client.world.put_in(Incident(0, "crash", "h1", loses=True))
+    client.pass_time(20)
+    client.login()
+    assert client("VM.get_by_uuid", old) and client("VM.get_name_label", kept) == "kept"
+    assert failure_of(client, "VM.get_name_label", lost) == ["HANDLE_INVALID", "VM", lost]
+
+
+def test_a_join_that_was_not_written_is_gone_as_the_joiner_learns_when_it_starts_again() -> None:
+    spec = WorldSpec((HostSpec("h1"), HostSpec("h2")))
+    world, clock = direct_world(spec)
+    joiner = DirectClient(world, clock, "127.1.0.2").login()
+    joiner("Async.pool.join", "127.1.0.1", "root", "secret")
+    joiner.pass_time(60)
+    client = DirectClient(world, clock, "127.1.0.1").login()
+    assert len(client("host.get_all")) == 2
+    world.put_in(Incident(0, "crash", "h1", loses=True))
+    client.pass_time(120)
+    assert len(client.login()("host.get_all")) == 1
+    world.put_in(Incident(0, "kill", "h2"))
+    client.pass_time(60)
+    assert answer_of(client, "127.1.0.2") == "HOST_UNKNOWN_TO_MASTER"
 
 
 def test_a_source_that_is_killed_cannot_be_contacted() -> None:
