@@ -35,7 +35,6 @@ class Case:
     steps: list[dict[str, Any]] = field(repr=False)
     setting: str = "pair"
     world: dict[str, Any] | None = field(default=None, repr=False)
-    speed: float = 100.0           #: of simulated hosts
     tls: bool = False              #: whether simulated hosts have certificates
     simulator_only: str = ""
     real_time: bool = False        #: whether the seconds that it lets pass are roughly enough for real hosts too

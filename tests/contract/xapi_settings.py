@@ -24,6 +24,7 @@ from agent.simulator.spec import parse_spec
 
 READ_S = 80.0
 MOMENT_S = 0.02
+STEP_S = 1.0  #: of simulated time that passes at most between two looks
 SMALL = {"memory": "256 MiB", "vcpus": 1}
 MEMBERS = {"alone": 1, "two": 1, "pair": 2, "trio": 3}
 HOSTS = {"alone": 1, "two": 2, "pair": 2, "trio": 3}
@@ -45,8 +46,10 @@ def world_of(setting: str) -> dict[str, Any]:
 class Simulated:
     """A case's own simulated hosts; see xapi_steps.Setting."""
 
-    def __init__(self, simulator: Simulator, speed: float, clock: SetClock | None) -> None:
-        self._simulator, self.speed, self.login, self._clock = simulator, speed, simulator.login, clock
+    speed = 100.0  #: roughly, for bounds
+
+    def __init__(self, simulator: Simulator, clock: SetClock, stands_still: bool) -> None:
+        self._simulator, self.login, self._clock, self._stands_still = simulator, simulator.login, clock, stands_still
         self.urls = [url for _name, url in simulator.hosts]
         self.clients = logged_in(self.urls, self.login)
         self.names = Bearings(self.urls).of(self.clients)
@@ -54,18 +57,23 @@ class Simulated:
             self.names["authority"] = simulator.authority.ca_file.read_text(encoding="ascii")
 
     def pause(self) -> None:
-        """Wait for a change, a moment at most."""
+        """Let time pass to the next thing that is due, so that none goes by unseen; a moment if it stands still."""
         with self._simulator.lock:
-            self._simulator.lock.wait(MOMENT_S)
+            if self._stands_still:
+                self._simulator.lock.wait(MOMENT_S)
+                return
+            due, longest = self._simulator.world.next_due(), self._clock.at + STEP_S
+            self._pass(max(self._clock.at, longest if due is None else min(due, longest)))
 
     def go_on(self, seconds: float) -> None:
         """Let so much time pass, and do what became due."""
-        if self._clock is None:
-            raise ValueError("time passes by itself here")
         with self._simulator.lock:
-            self._clock.at += seconds
-            self._simulator.world.advance()
-            self._simulator.lock.notify_all()
+            self._pass(self._clock.at + seconds)
+
+    def _pass(self, at: float) -> None:
+        self._clock.at = at
+        self._simulator.world.advance()
+        self._simulator.lock.notify_all()
 
     def act(self, deed: str, host: str, rate: int, loses: bool) -> None:
         """Let an incident happen now."""
@@ -83,15 +91,14 @@ class Simulated:
 @contextmanager
 def simulated(case: Case) -> Iterator[Simulated]:
     """Yield hosts made for the case; they end with it."""
-    clock = SetClock() if case.is_timed else None
-    speed = 1.0 if clock else case.speed
+    clock = SetClock()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory())) if case.tls else None
         spec = parse_spec(case.world or world_of(case.setting))
-        simulator = Simulator(spec, clock=clock, speed=speed, tls_folder=folder)
+        simulator = Simulator(spec, clock=clock, tls_folder=folder)
         simulator.start()
         stack.callback(simulator.stop)
-        yield Simulated(simulator, speed, clock)
+        yield Simulated(simulator, clock, case.is_timed)
 
 
 # ---- for simulated and real hosts
