@@ -184,8 +184,9 @@ def _may_join(tx: Transaction, aggregate: Aggregate, host: Host, active: Operati
     if aggregate.pool is not None and host.pool != aggregate.pool and host.role != "standalone":
         raise errors.WrongState(f"Host {host.name} belongs to another pool with several hosts",
                                 code="host_in_other_pool")
-    pool = hosts.find_pool(tx.session, aggregate.pool or host.pool)
-    if pool is not None and pool.report and pool.report.get("ha_enabled") and host.pool != aggregate.pool:
+    # A pool that backs no aggregate yet is adopted as it is; only who joins one changes it.
+    pool = hosts.find_pool(tx.session, aggregate.pool) if host.pool != aggregate.pool else None
+    if pool is not None and pool.report and pool.report.get("ha_enabled"):
         raise errors.WrongState("High availability is on in the pool; hosts can't join while it is", code="ha_enabled")
 
 
@@ -209,7 +210,8 @@ def _may_leave(tx: Transaction, aggregate: Aggregate, host: Host, place: Members
     disks = (pool.report or {}).get("local_disks", {}).get(host.uuid, 0) if pool else 0
     if way == "eject" and disks and not confirmed:
         raise errors.WrongState(f"Removing host {host.name} wipes its local storage with {disks} disks on it; "
-                                "repeat with confirm_data_loss if they may go", code="data_loss", disks=disks)
+                                "say confirm_data_loss (--confirm-data-loss) if they may go", code="data_loss",
+                                disks=disks)
 
 
 def _begin(tx: Transaction, kind: str, aggregate: Aggregate, host: Host, user: str,

@@ -83,8 +83,8 @@ def host_refusal(snapshot: Snapshot, host: Host) -> Blocker | None:
         return _no(host, "HOST_DISABLED", f"{name} is disabled", f"xe host-enable uuid={host.uuid}")
     network = snapshot.migration_network
     if network and network not in host.networks:
-        return _no(host, "HOST_CANNOT_ATTACH_NETWORK", f"{name} is not on the migration network {network}",
-                   f"xe pif-list host-uuid={host.uuid}")
+        return _no(host, "HOST_CANNOT_ATTACH_NETWORK", f"{name} has no address on the migration network {network}",
+                   f"xe pif-list host-uuid={host.uuid} network-uuid={network}, then xe pif-reconfigure-ip mode=dhcp")
     return None
 
 
