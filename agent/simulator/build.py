@@ -6,6 +6,7 @@ gets on joining. Knows record contents; knows no calls and no time but the prese
 
 from typing import TYPE_CHECKING, Any
 
+from agent.simulator import drives
 from agent.simulator.database import Database, Row
 from agent.simulator.memory import DOM0_MEMORY, HOST_OVERHEAD, MIB, overhead_bytes
 from agent.simulator.node import Node
@@ -279,6 +280,9 @@ def add_guest(world: "World", vm: VmSpec) -> str:
         db.add("VBD", {"VM": ref, "VDI": disk, "userdevice": str(position), "device": f"xvd{chr(97 + position)}",
                        "bootable": position == 0, "mode": "RW", "type": "Disk",
                        "currently_attached": vm.state == "running"})
+    if vm.cd:
+        repository = drives.own_images(db, host) if vm.cd == "local" else find_storage(db, host, vm.cd)
+        drives.insert_image(db, ref, repository, vm.state == "running")
     for position, name in enumerate(vm.networks):
         network = next(one for one in db.refs("network") if db.get("network", one, "name_label") == name)
         db.add("VIF", {"VM": ref, "network": network, "device": str(position), "MAC": _mac(world),
@@ -303,7 +307,7 @@ def find_storage(db: Database, host: str, name: str) -> str:
     """Return the repository with this name, or the host's own for "local"."""
     for pbd in db.get("host", host, "PBDs"):
         repository = str(db.get("PBD", pbd, "SR"))
-        own = not db.get("SR", repository, "shared")
+        own = not db.get("SR", repository, "shared") and db.get("SR", repository, "content_type") != "iso"
         if own if name == "local" else db.get("SR", repository, "name_label") == name:
             return repository
     raise KeyError(name)

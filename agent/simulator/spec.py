@@ -89,6 +89,7 @@ class VmSpec:
     domain_type: str = "hvm"
     disks: tuple[str, ...] = ()  # names of repositories; "local" is the host's own
     disk_size: int = 20 * GIB
+    cd: str = ""  # name of a repository, an image of which is in the drive; "local" is the host's own for images
     networks: tuple[str, ...] = ()
     dirty_rate: int = -1  # bytes/s; -1 = 1 % of memory
     working_set: int = -1  # bytes; -1 = 10 % of memory

@@ -91,9 +91,9 @@ def _check_guests(spec: "WorldSpec", places: list[str]) -> None:
             continue
         if vm.vcpus > cpus[vm.host]:
             raise WorldError(f"{place}.vcpus: {vm.host} has {cpus[vm.host]} only")
-        for disk in vm.disks:
-            if (vm.host, disk) in unreachable:
-                raise WorldError(f"{place}.disks: {vm.host} does not reach {disk!r}, so {vm.name!r} cannot run there")
+        for key, name in (*(("disks", disk) for disk in vm.disks), ("cd", vm.cd)):
+            if (vm.host, name) in unreachable:
+                raise WorldError(f"{place}.{key}: {vm.host} does not reach {name!r}, so {vm.name!r} cannot run there")
         need = (vm.memory_min or vm.memory) + overhead_bytes(vm.memory, vm.vcpus, 1.0, vm.domain_type)
         if need > left[vm.host]:
             raise WorldError(f"{place}.memory: {vm.name!r} needs {need // MIB} MiB, and {vm.host} has "
@@ -102,7 +102,8 @@ def _check_guests(spec: "WorldSpec", places: list[str]) -> None:
 
 
 def _check_vm(place: str, vm: "VmSpec", storage: set[str], networks: set[str]) -> None:
-    checks = [("disks", set(vm.disks) - storage), ("networks", set(vm.networks) - networks),
+    checks = [("disks", set(vm.disks) - storage), ("cd", {vm.cd} - storage - {""}),
+              ("networks", set(vm.networks) - networks),
               ("blockers", set(vm.blockers) - set(BLOCKERS)), ("state", {vm.state} - {"halted", "running"}),
               ("domain_type", {vm.domain_type} - set(DOMAIN_TYPES))]
     for key, wrong in checks:

@@ -5,6 +5,7 @@ from typing import Any
 
 from agent.simulator import (
     balancing,
+    drives,
     emergency,
     evacuations,
     events,
@@ -23,7 +24,7 @@ from agent.simulator import (
 )
 
 MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents, sizes, ha,
-           exclusion, emergency, leaving, balancing)
+           exclusion, emergency, leaving, balancing, drives)
 
 
 def tick(_world: Any) -> None:
