@@ -53,7 +53,7 @@ class Incident:
     """What befalls a machine, or, with `operator`, a call that somebody else makes."""
 
     at: float  # seconds from now
-    do: str = ""  # power_off, power_on, kill, crash, cut, mend, link, enable
+    do: str = ""  # power_off, power_on, kill, crash, cut, mend, link, enable, freeze, thaw, lose_daemon
     host: str = ""
     rate: int = -1  # of the link, bytes/s; 0 = dead, -1 = as it was built
     operator: str = ""  # a message, like VM.clean_shutdown
@@ -66,7 +66,8 @@ class Incident:
 FaultSpec = CallFault | MigrationFault | Incident
 KINDS: dict[str, type[CallFault] | type[MigrationFault] | type[Incident]] = {
     "call": CallFault, "migration": MigrationFault, "at": Incident}
-INCIDENTS = ("power_off", "power_on", "kill", "crash", "cut", "mend", "link", "enable")
+INCIDENTS = ("power_off", "power_on", "kill", "crash", "cut", "mend", "link", "enable", "freeze", "thaw",
+             "lose_daemon")
 
 
 def faults_of(entries: Any, place: str = "faults") -> tuple[FaultSpec, ...]:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, exclusion, ha, migrations, strays, timing, workers
+from agent.simulator import build, daemons, exclusion, ha, migrations, strays, timing, workers
 from agent.simulator.call import LATER
 from agent.simulator.derived import host_is_live
 from agent.simulator.failure import Failure
@@ -183,6 +183,7 @@ def gone(world: "World", address: str) -> None:
     node.go_down()
     if not was_answering:
         return
+    daemons.toolstack_gone(world, node)
     if node.is_master:
         forget_calls(world, node.pool)
     else:

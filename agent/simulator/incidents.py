@@ -7,7 +7,7 @@ An incident is a dictionary on the agenda (fault_spec.Incident), so it is saved 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import crashes, faults, hosts, migrations, strays, timing
+from agent.simulator import crashes, daemons, faults, hosts, migrations, strays, timing
 from agent.simulator.failure import Dropped, Failure
 from agent.simulator.fault_spec import CallFault, FaultSpec, Incident
 
@@ -145,6 +145,18 @@ def _enable(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
         db.set("host", host, enabled=True)
 
 
+def _freeze(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    daemons.freeze(world, node)
+
+
+def _thaw(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    daemons.thaw(world, node)
+
+
+def _lose_daemon(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    daemons.die(world, node)
+
+
 def _operate(world: "World", incident: dict[str, Any]) -> None:
     """Make a call as somebody else would; its outcome is in the log only."""
     named = world.node_named(incident["host"]) if incident["host"] else next(iter(world.nodes.values()))
@@ -182,5 +194,5 @@ def _resolved(db: "Database", value: Any, kind: str) -> Any:
 
 
 DEEDS = {"power_off": _power_off, "power_on": _power_on, "kill": _kill, "crash": _crash, "cut": _cut, "mend": _mend,
-         "link": _link, "enable": _enable}
+         "link": _link, "enable": _enable, "freeze": _freeze, "thaw": _thaw, "lose_daemon": _lose_daemon}
 STEPS = {"incident": happen}

@@ -32,6 +32,13 @@ def pool_migrate(call: "Call", vm: str, host: str, options: dict[str, str]) -> o
     """Check in xapi's order, reserve, and begin; wait while another operation of the VM runs."""
     world, db = call.world, call.db
     force = options.get("force") == "true"
+    there = world.node_of_host(db, host)
+    if there.is_master and there.facts.get("frozen"):
+        # seen: a master's xapi asks its own daemon for the processor, before anything shows
+        world.held.append({"node": call.node.address, "vm": vm, "host": host, "options": options,
+                           "task": call.defer(), "session": call.session})
+        world.later(timing.FROZEN_LOOK, "migrate.retry", vm=vm)
+        return LATER
     if not force:
         assert_cpu(world, db, vm, host)
     busy = db.get("VM", vm, "current_operations") or workers.jobs_of(world, vm)
@@ -270,8 +277,8 @@ def reflow(world: "World") -> None:
         for address in {job["node"], job["target"]}:
             users[address] = users.get(address, 0) + 1
     for job in streams:
-        rate = min(world.nodes[address].link_bytes_per_s / users[address]
-                   for address in (job["node"], job["target"]))
+        ends = [world.nodes[job[end]] for end in ("node", "target")]
+        rate = min(0.0 if node.facts.get("frozen") else node.link_bytes_per_s / users[node.address] for node in ends)
         if rate == job["rate"] and (job["at"] != world.now or not rate):
             continue  # nothing changed for this stream; its end is on the agenda already
         job["left"] = max(0.0, job["left"] - job["rate"] * (world.now - job["at"]))

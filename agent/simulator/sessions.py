@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import migrations
+from agent.simulator import daemons, migrations
 from agent.simulator.failure import Dropped, Failure
 from agent.simulator.table import NULL
 from agent.simulator.timing import FAILED_LOGIN, SESSION_IDLE, SESSION_NOTED, SESSIONS_KEPT
@@ -93,6 +93,7 @@ def destroy(call: "Call", task: str) -> None:
 def cancel(call: "Call", task: str) -> None:
     """Ask for the end of a task; what cannot be cancelled goes on all the same."""
     if call.db.get("task", task, "status") == "pending":
+        daemons.assert_known(call.world, task)
         _mark(call, task, "cancel")
         migrations.cancel_asked(call.world, call.node.pool, task)
 

@@ -7,6 +7,7 @@ FAILED_LOGIN = 2.3  # seen; newer versions sleep 5 s
 SESSION_IDLE = 24 * 3600.0  # a session that is not used for so long ends ...
 SESSIONS_KEPT = 500  # ... or when its originator has more
 SESSION_NOTED = 600.0  # how often last_active is written
+FROZEN_LOOK = 0.1  # between two looks at whether a daemon that stands still goes on
 TASK_CANCEL = 0.05  # seen: from cancel to status cancelled
 TASK_KEPT = 65 * 60.0  # completed tasks are collected after that ...
 TASKS_KEPT = 200  # ... or as soon as there are more than this

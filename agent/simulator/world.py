@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.simulator import emergency, faults, generic, incidents, plain, sessions, steps, timing
+from agent.simulator import daemons, emergency, faults, generic, incidents, plain, sessions, steps, timing
 from agent.simulator.arguments import bound
 from agent.simulator.call import LATER, Call, Clock, TaskWait
 from agent.simulator.calls import CallLog, CallRecord
@@ -54,7 +54,10 @@ class World:
         while self.agenda and self.agenda[0][0] <= present:
             due, _sequence, kind, args = heapq.heappop(self.agenda)
             self.now = max(due, self.now)
-            steps.STEPS[kind](self, **args)
+            if not daemons.stands(self, args):
+                steps.STEPS[kind](self, **args)
+            elif args["job"] in self.jobs and self.jobs[args["job"]]["phase"] != daemons.LOST:
+                self.later(timing.FROZEN_LOOK, kind, **args)
             self._shifts += 1
         self.now = present
 
