@@ -17,10 +17,10 @@ $(VENV)/ready: setup.cfg setup.py constraints.txt
 	@touch $@
 
 test: venv
-	$(BIN)/python -m tools.servers -- $(PYTEST) -n 2 tests
+	$(BIN)/python -m tools.servers -- $(PYTEST) -n 2 --dist worksteal tests
 
 quick: venv
-	$(PYTEST) -n 2 tests/unit
+	$(PYTEST) -n 2 --dist worksteal tests/unit
 
 lint: venv
 	$(BIN)/ruff check .
