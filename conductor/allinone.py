@@ -67,7 +67,9 @@ class AllInOne:
         self.api = ApiService(make_app(ConductorAPI(transport)), "127.0.0.1", args.port)
 
     def start(self) -> None:
-        """Start the hypervisors, then who decides, then who acts, then the door.  Raises Unavailable."""
+        """Open the door, then start the hypervisors, then who decides, then who acts.  Raises Unavailable."""
+        # First what is most likely refused: by then nothing else has begun that would have to be ended.
+        self.api.start()
         self.simulator.start()
         self._database.upgrade()
         self._conductor.start()
@@ -78,7 +80,6 @@ class AllInOne:
             one = agent.build.build(settings, transport=self._transport, clock=self._clock)
             one.start()
             self._agents.append(one)
-        self.api.start()
 
     def stop(self) -> None:
         """Close the door, then stop the others; what is under way is found again at the next start."""

@@ -8,9 +8,9 @@ from agent_desk import calls, hypervisor, pooled_spec, simulated
 from agent_office import Office, office, running_vm, session_members, wait_for_call
 
 from agent.simulator import Simulator
-from agent.simulator.crashes import strays
 from agent.simulator.fault_spec import Incident, MigrationFault
 from agent.simulator.spec import GIB
+from agent.simulator.strays import listed as strays
 from agent.xenapi.link import Link
 from agent.xenapi.transport import Limits
 from common.messages import Order, Report

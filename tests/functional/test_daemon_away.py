@@ -27,7 +27,11 @@ def test_without_a_broker_it_runs_says_so_in_one_line_is_not_ready_and_ends_at_o
         daemon.until_status(BROKER)
         # Long enough for several attempts of every part.
         daemon.until(lambda: sum("WATCHDOG=1" in said for said in daemon.told) >= 3)
-        assert len(daemon.matching("WARNING|ERROR")) == 1 and BROKER in daemon.matching("WARNING")[0]
+        # An agent says once too that there is no hypervisor where it was told to look.
+        lines = [line for line in daemon.matching("WARNING|ERROR")
+                 if kind != "agent" or "hypervisor_unavailable" not in line]
+        assert len(lines) == 1 and BROKER in lines[0]
+        assert len(daemon.matching("hypervisor_unavailable")) <= (kind == "agent")
         assert daemon.process.poll() is None and not daemon.was_told("READY=1")
         status, took_s = daemon.end()
         assert status == 0 and took_s < 15
@@ -67,5 +71,5 @@ def test_a_schema_that_is_not_the_conductors_ends_it_with_what_to_do(site: Site)
 def test_its_log_is_json_when_asked(site: Site) -> None:
     with site.start("agent", DEFAULT="use_json = true") as daemon:
         daemon.until_status(BROKER)
-        daemon.until(lambda: bool(daemon.records()))
-        assert BROKER in daemon.records()[0]["message"] and daemon.records()[0]["levelname"] == "WARNING"
+        daemon.until(lambda: any(BROKER in one["message"] for one in daemon.records()))
+        assert {one["levelname"] for one in daemon.records()} == {"WARNING"}

@@ -6,8 +6,8 @@ from typing import Any
 from allinone_world import GIB, House, guest, pool_world, until
 
 from agent.simulator.build import start_domain
-from agent.simulator.crashes import strays
 from agent.simulator.fault_spec import Incident, MigrationFault
+from agent.simulator.strays import listed as strays
 from conductor.cli.client import Refusal
 from conductor.plan.model import Limits
 
