@@ -18,8 +18,8 @@ from sqlalchemy import event
 from common import errors
 
 _POOL: dict[str, Any] = {"poolclass": sqlalchemy.pool.QueuePool, "pool_size": 8, "max_overflow": 8}
-#: seconds for which a connection that was used needs no look at whether it is still there
-_FRESH_S = 1.0
+#: seconds for which a reader's connection that was used needs no look at whether it is still there
+FRESH_S = 1.0
 #: what a message may take in a MySQL packet besides its largest values
 _PACKET_SPARE_BYTES = 64 * 1024
 
@@ -93,15 +93,24 @@ def _sqlite(url: sqlalchemy.URL, _: Patience, reads_only: bool) -> sqlalchemy.En
     return engine
 
 
-def _served(url: sqlalchemy.URL, patience: Patience, isolation_level: str,
+def _served(url: sqlalchemy.URL, patience: Patience, reads_only: bool,
             arguments: Mapping[str, Any]) -> sqlalchemy.Engine:
-    """Return an engine on a server, whose idle connections are looked at before they are used again.
+    """Return an engine on a server, whose connections are looked at before they are used again.
 
+    That costs a round trip; readers, who may read once more, only look at idle ones.
     ``arguments`` are the driver's, as far as the URL does not say otherwise.
     """
     engine = sqlalchemy.create_engine(
-        url, **_POOL, pool_timeout=patience.pool_s, pool_recycle=3600, isolation_level=isolation_level,
+        url, **_POOL, pool_timeout=patience.pool_s, pool_recycle=3600, pool_pre_ping=not reads_only,
+        isolation_level="REPEATABLE READ" if reads_only else "READ COMMITTED",
         connect_args={name: value for name, value in arguments.items() if name not in url.query})
+    if reads_only:
+        _look_at_idle_ones(engine)
+    return engine
+
+
+def _look_at_idle_ones(engine: sqlalchemy.Engine) -> None:
+    """Replace connections that were not used lately and have ended meanwhile."""
 
     @event.listens_for(engine, "checkin")
     def checkin(_connection: Any, record: Any) -> None:
@@ -109,11 +118,8 @@ def _served(url: sqlalchemy.URL, patience: Patience, isolation_level: str,
 
     @event.listens_for(engine, "checkout")
     def checkout(connection: Any, record: Any, _proxy: Any) -> None:
-        # The library's own look costs every transaction a round trip.
-        if time.monotonic() - record.info.get("used_at", math.inf) > _FRESH_S and not _answers(engine, connection):
+        if time.monotonic() - record.info.get("used_at", math.inf) > FRESH_S and not _answers(engine, connection):
             raise sqlalchemy.exc.InvalidatePoolError()
-
-    return engine
 
 
 def _answers(engine: sqlalchemy.Engine, connection: Any) -> bool:
@@ -128,7 +134,7 @@ def _postgresql(url: sqlalchemy.URL, patience: Patience, reads_only: bool) -> sq
     if url.get_driver_name() == "psycopg":
         # A plan that was prepared before another process changed the schema fails until its connection ends.
         arguments["prepare_threshold"] = None
-    engine = _served(url, patience, "REPEATABLE READ" if reads_only else "READ COMMITTED", arguments)
+    engine = _served(url, patience, reads_only, arguments)
     settings = {"statement_timeout": patience.statement_s, "lock_timeout": patience.lock_s,
                 "idle_in_transaction_session_timeout": patience.idle_s}
     words = ", ".join(f"set_config('{name}', '{math.ceil(1000 * (seconds or 0))}', false)"
@@ -154,9 +160,8 @@ def _postgresql(url: sqlalchemy.URL, patience: Patience, reads_only: bool) -> sq
 def _mysql(url: sqlalchemy.URL, patience: Patience, reads_only: bool) -> sqlalchemy.Engine:
     # What old configurations ask for, "utf8", has no characters of four bytes.
     url = url.difference_update_query(["charset"]).update_query_dict({"charset": "utf8mb4"})
-    level = "REPEATABLE READ" if reads_only else "READ COMMITTED"
-    engine = _served(url, patience, level, {"connect_timeout": patience.connect_s, "read_timeout": patience.connect_s,
-                                     "write_timeout": patience.answer_s})
+    engine = _served(url, patience, reads_only, {
+        "connect_timeout": patience.connect_s, "read_timeout": patience.connect_s, "write_timeout": patience.answer_s})
     wanted = _mysql_variables(patience)
     names = ", ".join(f"'{name}'" for name in (*wanted, "max_allowed_packet"))
 

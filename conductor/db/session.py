@@ -6,6 +6,7 @@ a deadlock, or a row that somebody else changed first, reruns it whole.
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -99,8 +100,18 @@ class Database:
     def read(self, work: Callable[[Session], T]) -> T:
         """Return ``work(session)``, which only reads, as of one moment; it never waits for a writer.
 
-        Raises Unavailable.
+        ``work`` may be run twice.  Raises Unavailable.
         """
+        began = time.monotonic()
+        try:
+            return self._read(work)
+        except errors.Unavailable:
+            if time.monotonic() - began > engines.FRESH_S:
+                raise
+            # The connection may have ended with a server that is back; who waited for that has waited enough.
+            return self._read(work)
+
+    def _read(self, work: Callable[[Session], T]) -> T:
         with failures.translated(), Session(self._reading, expire_on_commit=False) as session:
             return work(session)
 
