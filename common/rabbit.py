@@ -129,18 +129,13 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
             self._drop()
 
     def direct_send(self, msg_id: str, msg: Any) -> None:
-        """Bring a reply, if need be when the broker is back; only one attempt when the process wants to end."""
-        for attempt in range(_REPLY_ATTEMPTS):
-            try:
-                super().direct_send(msg_id, msg)
-                return
-            except oslo_messaging.exceptions.MessageUndeliverable as exc:
-                if self._hurry.is_set():
-                    raise Away("the caller is gone") from exc
-                raise
-            except Away:
-                if attempt == _REPLY_ATTEMPTS - 1 or self._hurry.wait(RETRY_S):
-                    raise
+        """Bring a reply.  Raises Away; MessageUndeliverable, after which the library tries again for long."""
+        try:
+            super().direct_send(msg_id, msg)
+        except oslo_messaging.exceptions.MessageUndeliverable as exc:
+            if self._hurry.is_set():
+                raise Away("the caller is gone") from exc
+            raise
 
     def _drop(self) -> None:
         """Forget the connection without a word to the other side, which may not be there to answer."""
@@ -149,6 +144,24 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
         self._declared_queues.clear()
         if self.connection._connection is not None:
             self.connection._connection.collect()
+
+
+class _Incoming(amqpdriver.AMQPIncomingMessage):  # type: ignore[misc]
+    """A call, whose reply outlives an outage."""
+
+    def reply(self, reply: Any = None, failure: Any = None) -> None:
+        """Bring the reply, if need be when the broker is back; only one attempt when the process wants to end."""
+        for attempt in range(_REPLY_ATTEMPTS):
+            try:
+                super().reply(reply, failure)
+                return
+            except Away:
+                if attempt == _REPLY_ATTEMPTS - 1 or self.listener.driver.hurry.wait(RETRY_S):
+                    raise
+
+
+class _Listener(amqpdriver.RpcAMQPListener):  # type: ignore[misc]
+    message_cls = _Incoming
 
 
 class _Pool(oslo_pool.ConnectionPool):  # type: ignore[misc]
@@ -197,7 +210,7 @@ class Driver(impl_rabbit.RabbitDriver):  # type: ignore[misc]
     def listen(self, target: Any, batch_size: int, batch_timeout: float | None) -> Any:
         """Return a listener for the topic and for the topic at this server; nothing of ours is sent to all."""
         connection = self._get_connection(oslo_common.PURPOSE_LISTEN)
-        listener = amqpdriver.RpcAMQPListener(self, connection)
+        listener = _Listener(self, connection)
         own = f"{target.topic}.{target.server}"
         for queue in (own,) if target.topic in self._named_only else (target.topic, own):
             connection.declare_topic_consumer(exchange_name=self._get_exchange(target), topic=queue, callback=listener)
