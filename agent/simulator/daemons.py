@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import migrations, workers
+from agent.simulator import migrations, timing, workers
 from agent.simulator.failure import Failure
 from agent.simulator.node import Node
 from agent.simulator.table import NULL
@@ -32,19 +32,22 @@ def thaw(world: "World", node: Node) -> None:
 def die(world: "World", node: Node) -> None:
     """End the daemon: another one is started, and what this one did is done by nobody until xapi is restarted."""
     node.facts.pop("frozen", None)
-    for job in world.jobs.values():
-        if job["kind"] in KINDS and job["node"] == node.address:
-            job["phase"] = LOST
-    for job in list(world.jobs.values()):
-        if job["phase"] == LOST:
-            workers.release(world, job)
+    forgotten = [job for job in world.jobs.values() if job["kind"] in KINDS and job["node"] == node.address]
+    for job in forgotten:
+        job["phase"] = LOST
+    for job in forgotten:
+        workers.release(world, job)
     migrations.reflow(world)
 
 
-def stands(world: "World", args: dict[str, Any]) -> bool:
-    """Tell whether a step of a job cannot be done now; it is done when the daemon goes on, or never."""
+def put_off(world: "World", kind: str, args: dict[str, Any]) -> bool:
+    """Tell whether a step of a job cannot be done now; a frozen daemon is looked at again, a dead one never."""
     job = world.jobs.get(args.get("job", ""))
-    return job is not None and (job["phase"] == LOST or is_frozen(world, job))
+    if job is None or (job["phase"] != LOST and not is_frozen(world, job)):
+        return False
+    if job["phase"] != LOST:
+        world.later(timing.FROZEN_LOOK, kind, **args)
+    return True
 
 
 def is_frozen(world: "World", job: workers.Job) -> bool:

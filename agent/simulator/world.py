@@ -54,10 +54,8 @@ class World:
         while self.agenda and self.agenda[0][0] <= present:
             due, _sequence, kind, args = heapq.heappop(self.agenda)
             self.now = max(due, self.now)
-            if not daemons.stands(self, args):
+            if not daemons.put_off(self, kind, args):
                 steps.STEPS[kind](self, **args)
-            elif args["job"] in self.jobs and self.jobs[args["job"]]["phase"] != daemons.LOST:
-                self.later(timing.FROZEN_LOOK, kind, **args)
             self._shifts += 1
         self.now = present
 
