@@ -1,7 +1,8 @@
 """Time as something handed in: the system's clock and one that tests can set.
 
 ``now`` is UTC seconds since the epoch, for rows and messages; ``monotonic`` measures
-lengths.  Nothing else in Corral reads a clock.
+lengths.  Beside this only the edges to a broker, a database or a hypervisor read a clock,
+to bound how long they wait.
 """
 
 import threading

@@ -108,7 +108,7 @@ class Database:
         except errors.Unavailable:
             if time.monotonic() - began > engines.FRESH_S:
                 raise
-            # The connection may have ended with a server that is back; who waited for that has waited enough.
+            # A connection may have ended with a server that is back by now; what took longer has used up its patience.
             return self._read(work)
 
     def _read(self, work: Callable[[Session], T]) -> T:
