@@ -7,7 +7,7 @@ it; the old master, should it come back, still thinks that it is one. (The copy 
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import hosts, timing
+from agent.simulator import timing, toolstacks
 from agent.simulator.derived import host_is_live
 from agent.simulator.failure import Failure
 from agent.simulator.ha import is_on
@@ -95,7 +95,7 @@ def promoted(world: "World", address: str) -> None:
     _change_pool(world, node, number, "")
     for pool in world.pools[number].refs("pool"):
         world.pools[number].set("pool", pool, master=world.host_of(node))
-    hosts.gone(world, address)
+    toolstacks.gone(world, address)
     _restart(world, node, timing.RESTART_MASTER)
     for place in (old, number):
         for host in world.pools[place].refs("host"):
@@ -108,7 +108,7 @@ def pointed(world: "World", address: str, master: str) -> None:
     if node.power not in ("up", "booting"):
         return
     world.later(timing.DECLARED_DEAD, "emergency.silent", pool=node.pool, host=world.host_of(node))
-    hosts.gone(world, address)
+    toolstacks.gone(world, address)
     _change_pool(world, node, node.pool, master)
     if target and target.is_master and target.pool in world.pools \
             and world.pools[target.pool].by_uuid("host", node.uuid):
@@ -136,7 +136,7 @@ def orphaned(world: "World", address: str) -> None:
     master = world.nodes[address]
     for node in world.nodes.values():
         if node.master == address and node.power == "up" and not node.cut and not master.reachable:
-            hosts.gone(world, node.address)
+            toolstacks.gone(world, node.address)
             _restart(world, node, timing.RESTART_MEMBER)
 
 

@@ -7,7 +7,7 @@ An incident is a dictionary on the agenda (fault_spec.Incident), so it is saved 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import crashes, daemons, faults, hosts, migrations, strays, timing
+from agent.simulator import crashes, daemons, faults, hosts, machines, migrations, strays, timing, toolstacks
 from agent.simulator.failure import Dropped, Failure
 from agent.simulator.fault_spec import CallFault, FaultSpec, Incident
 
@@ -71,7 +71,7 @@ def happen(world: "World", number: int, incident: dict[str, Any]) -> None:
 def _power_off(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
     node.facts.pop("powering", None)
     if node.power != "off" and node.pool in world.pools:  # one in mid-eject has nothing to lose
-        hosts.lost(world, node.address)
+        machines.lost(world, node.address)
 
 
 def _power_on(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def _kill(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
     if node.power != "up" or node.pool not in world.pools:
         return
     gone, back, started, enabled = timing.RESTART_MASTER if node.is_master else timing.RESTART_MEMBER
-    hosts.gone(world, node.address)
+    toolstacks.gone(world, node.address)
     world.later(back - gone, "host.back", address=node.address, started_after=started - back,
                 enabled_after=enabled - back)
 
@@ -118,7 +118,7 @@ def _cut(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
         return
     node.cut = True
     node.incarnation += 1
-    hosts.missed(world, node)
+    machines.missed(world, node)
     migrations.node_lost(world, node)
     world.later(timing.DECLARED_DEAD, "host.dead", address=node.address, incarnation=node.incarnation)
 

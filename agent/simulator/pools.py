@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, ha, hosts, migrations, strays, timing, workers
+from agent.simulator import build, ha, hosts, migrations, strays, timing, toolstacks, workers
 from agent.simulator.call import LATER
 from agent.simulator.database import Database
 from agent.simulator.derived import host_is_live, is_upgrading
@@ -133,7 +133,7 @@ def designate_gone(world: "World", address: str, pool: int, kept: dict[str, obje
     """Every member restarts; the database is what it was at the agreement."""
     db = world.pools[pool]
     db.restore(kept)
-    hosts.forget_calls(world, pool)
+    toolstacks.forget_calls(world, pool)
     new = world.nodes[address]
     for node in world.members(pool):
         if node.power == "off":

@@ -15,16 +15,19 @@ from agent.simulator import (
     incidents,
     joins,
     leaving,
+    machines,
     migrations,
     notices,
+    pbds,
     pools,
     sessions,
     sizes,
+    toolstacks,
     vms,
 )
 
 MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents, sizes, ha,
-           exclusion, emergency, leaving, balancing, drives)
+           exclusion, emergency, leaving, balancing, drives, toolstacks, machines, pbds)
 
 
 def tick(_world: Any) -> None:
