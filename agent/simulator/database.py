@@ -46,7 +46,8 @@ class Database:
         self.deleted: dict[str, deque[tuple[int, str, int]]] = {}
         self._children: dict[tuple[str, str], dict[str, None]] = {}
         self._uuids: dict[tuple[str, str], str] = {}
-        self.written = 0  # the generation that is on disk: what was made after it can be lost
+        # ref -> (class, row on disk): what is not written yet, as it was when it last was; None = there was none
+        self._young: dict[str, tuple[str, Row | None]] = {}
         self.reserved: set[str] = set()  # VMs with scheduled_to_be_resident_on, so that nobody searches them
 
     # ---- writing
@@ -58,9 +59,12 @@ class Database:
             row["uuid"] = uuid or fields.get("uuid") or self._new_uuid()
             self._uuids[cls, row["uuid"]] = ref
         self.rows[cls][ref] = row
+        self._young.setdefault(ref, (cls, None))
         self.generation += 1
         self.stamps[ref] = (cls, self.generation, self.generation)
         self._link(cls, ref, row)
+        if row.get("scheduled_to_be_resident_on", NULL) != NULL:
+            self.reserved.add(ref)
         return ref
 
     def set(self, cls: str, ref: str, /, **fields: Any) -> None:
@@ -71,6 +75,8 @@ class Database:
                    if row.get(name, defaults.get(name)) != value}
         if not changes:
             return
+        if ref not in self._young:
+            self._young[ref] = (cls, dict(row))
         self._unlink(cls, ref, row, changes)
         for name, value in changes.items():
             if name in defaults and defaults[name] == value:
@@ -94,6 +100,8 @@ class Database:
         row = self.rows[cls].pop(ref, None)
         if row is None:
             return
+        if self._young.setdefault(ref, (cls, row)) == (cls, None):
+            del self._young[ref]  # it came and went, and never was on disk
         self._unlink(cls, ref, row, row)
         self._uuids.pop((cls, row.get("uuid", "")), None)
         self.reserved.discard(ref)
@@ -103,11 +111,24 @@ class Database:
 
     def flush(self) -> None:
         """Write everything to disk."""
-        self.written = self.generation
+        self._young.clear()
 
-    def unwritten(self) -> list[tuple[str, str]]:
-        """Return class and reference of the rows that were made since the last flush."""
-        return [(cls, ref) for ref, (cls, created, _changed) in self.stamps.items() if created > self.written]
+    def young(self, cls: str) -> list[str]:
+        """Return references of the rows that were added, changed or deleted since the last flush."""
+        return [ref for ref, (its, _row) in self._young.items() if its == cls]
+
+    def lose_young(self) -> None:
+        """Go back to what is on disk; the difference shows as changes of now."""
+        defaults = {cls: self.table.classes[cls].defaults for cls in self.rows}
+        for ref, (cls, row) in list(self._young.items()):
+            present = self.rows[cls].get(ref)
+            if row is None:
+                self.delete(cls, ref)
+            elif present is None:
+                self.add(cls, row, ref=ref)
+            else:
+                self.set(cls, ref, **{name: defaults[cls].get(name) for name in present if name not in row}, **row)
+        self.flush()
 
     def recreate_stamps(self, cls: str) -> None:
         """Let `event.from` report all rows of a class as added once more, as after a restart of the master."""
@@ -162,16 +183,24 @@ class Database:
         """Return the whole database as JSON values."""
         order = [[ref, listing, list(children)] for (ref, listing), children in self._children.items()
                  if len(children) > 1]
-        return {"generation": self.generation, "written": self.written, "rows": self.rows, "order": order,
+        return {"generation": self.generation, "rows": self.rows, "order": order,
+                "young": [[cls, ref, row] for ref, (cls, row) in self._young.items()],
                 "stamps": [[ref, created, changed] for ref, (_cls, created, changed) in self.stamps.items()],
                 "deleted": {cls: list(gone) for cls, gone in self.deleted.items()}}
 
     def load(self, state: dict[str, Any]) -> None:
         """Replace everything by what `save` returned."""
+        dates = {cls: frozenset(name for name, field in info.fields.items() if field.type == "datetime")
+                 for cls, info in self.table.classes.items()}
+
+        def read(cls: str, row: Row) -> Row:
+            return {name: Moment(value) if name in dates[cls] else value for name, value in row.items()}
+
         self.generation = int(state["generation"])
-        self.written = int(state.get("written", self.generation))
-        self.rows = {cls: {ref: dict(row) for ref, row in state["rows"].get(cls, {}).items()}
+        self.rows = {cls: {ref: read(cls, row) for ref, row in state["rows"].get(cls, {}).items()}
                      for cls in self.table.classes}
+        self._young = {ref: (cls, None if row is None else read(cls, row))
+                       for cls, ref, row in state.get("young", ())}
         owner = {ref: cls for cls, rows in self.rows.items() for ref in rows}
         self.stamps = {ref: (owner[ref], created, changed) for ref, created, changed in state["stamps"]}
         self.deleted = {cls: deque([(int(gen), ref, *map(int, created or (0,))) for gen, ref, *created in gone],
@@ -182,33 +211,12 @@ class Database:
         self._uuids = {}
         self.reserved = {ref for ref, row in self.rows["VM"].items() if "scheduled_to_be_resident_on" in row}
         for cls, rows in self.rows.items():
-            dates = [name for name, field in self.table.classes[cls].fields.items() if field.type == "datetime"]
             for ref, row in rows.items():
                 if "uuid" in row:
                     self._uuids[cls, row["uuid"]] = ref
-                for name in dates:
-                    if name in row:
-                        row[name] = Moment(row[name])
                 for field, _parent, listing in UPWARD.get(cls, ()):
                     for target in _targets(row.get(field, NULL)):
                         self._children.setdefault((target, listing), {})[ref] = None
-
-    def copy_state(self) -> dict[str, Any]:
-        """Return the rows as they are now, safe from later changes, as JSON values."""
-        return {cls: {ref: dict(row) for ref, row in rows.items()} for cls, rows in self.rows.items()}
-
-    def restore(self, kept: dict[str, Any]) -> None:
-        """Go back to the rows of `copy_state`; the difference shows as changes of now."""
-        for cls, rows in kept.items():
-            for ref in self.refs(cls):
-                if ref not in rows:
-                    self.delete(cls, ref)
-            for ref, row in rows.items():
-                if ref in self.rows[cls]:
-                    present, defaults = self.rows[cls][ref], self.table.classes[cls].defaults
-                    self.set(cls, ref, **{name: defaults.get(name) for name in present if name not in row}, **row)
-                else:
-                    self.add(cls, row, ref=ref)
 
     # ---- inside
     def _trimmed(self, cls: str, fields: Row) -> Row:

@@ -62,7 +62,8 @@ class EventWait:
             for at, ref, created in entries:
                 if at > self.since and self.wants(cls, ref):
                     newest = max(newest, at)
-                    gone += [self._head(db, cls, "del", ref)] if self.knew(created) else []
+                    told = self.knew(created) and not db.has(cls, ref)  # a crash may have brought it back
+                    gone += [self._head(db, cls, "del", ref)] if told else []
         counts = dict.fromkeys(OTHER_CLASSES, RealInt(0)) | {
             cls.lower(): RealInt(len(rows)) for cls, rows in db.rows.items()}
         return {"events": added + changed + gone, "valid_ref_counts": counts,

@@ -60,7 +60,7 @@ class Incident:
     params: list[Any] = field(default_factory=list)  # its parameters; {VM: web-1} stands for a reference
     every: float = 0.0  # again after so many seconds; 0 = once
     times: int = 1  # how often, with `every`; 0 = always
-    loses: bool = False  # with crash of a master: what was made since its database was last written is gone
+    loses: bool = False  # with crash of a master: what was done since its database was last written is gone
 
 
 FaultSpec = CallFault | MigrationFault | Incident

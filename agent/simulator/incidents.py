@@ -7,7 +7,7 @@ An incident is a dictionary on the agenda (fault_spec.Incident), so it is saved 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import crashes, daemons, faults, hosts, machines, migrations, strays, timing, toolstacks
+from agent.simulator import crashes, daemons, faults, losses, machines, migrations, timing, toolstacks
 from agent.simulator.failure import Dropped, Failure
 from agent.simulator.fault_spec import CallFault, FaultSpec, Incident
 
@@ -95,21 +95,8 @@ def _crash(world: "World", node: "Node", incident: dict[str, Any]) -> None:
     if node.power == "up" and node.pool in world.pools:
         crashes.interrupt(world, node)
         if incident["loses"] and node.is_master:
-            _lose(world, node)
+            losses.lose(world, node.pool, node)
         _kill(world, node, incident)
-
-
-def _lose(world: "World", master: "Node") -> None:
-    """Forget what was made since the database was last written: VMs whose domains run on, members that joined."""
-    db = world.pools[master.pool]
-    rows = db.unwritten()
-    for cls, ref in rows:
-        if cls == "VM":
-            strays.unseen(world, db, ref)
-        elif cls == "host":
-            hosts.forget(world, master.pool, ref)
-    for cls, ref in rows:
-        db.delete(cls, ref)
 
 
 def _cut(world: "World", node: "Node", _incident: dict[str, Any]) -> None:

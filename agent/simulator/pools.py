@@ -125,16 +125,17 @@ def agreed(world: "World", address: str, pool: int, task: str) -> None:
     for ref in world.pools[pool].refs("pool"):
         workers.set_operation(world, pool, "pool", ref, task, "")
     world.finish_task(pool, task)
-    world.later(timing.DESIGNATE_GONE - timing.DESIGNATE_RETURNS, "designate.gone", address=address, pool=pool,
-                kept=world.pools[pool].copy_state())
+    world.pools[pool].flush()
+    world.later(timing.DESIGNATE_GONE - timing.DESIGNATE_RETURNS, "designate.gone", address=address, pool=pool)
 
 
-def designate_gone(world: "World", address: str, pool: int, kept: dict[str, object]) -> None:
+def designate_gone(world: "World", address: str, pool: int) -> None:
     """Every member restarts; the database is what it was at the agreement."""
-    db = world.pools[pool]
-    db.restore(kept)
+    db, new = world.pools[pool], world.nodes[address]
+    db.lose_young()
+    for ref in db.refs("pool"):
+        db.set("pool", ref, master=db.by_uuid("host", new.uuid) or NULL)
     toolstacks.forget_calls(world, pool)
-    new = world.nodes[address]
     for node in world.members(pool):
         if node.power == "off":
             continue
@@ -150,8 +151,6 @@ def designate_gone(world: "World", address: str, pool: int, kept: dict[str, obje
             world.later(timing.DESIGNATE_ENABLED - timing.DESIGNATE_GONE, "host.enabled", address=node.address)
         world.later(timing.DESIGNATE_LIVE - timing.DESIGNATE_GONE, "host.started", address=node.address)
     new.master = ""
-    for ref in db.refs("pool"):
-        db.set("pool", ref, master=db.by_uuid("host", new.uuid) or NULL)
     world.later(timing.DESIGNATE_SWITCHED - timing.DESIGNATE_GONE, "designate.back", pool=pool)
 
 

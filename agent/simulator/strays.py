@@ -31,13 +31,6 @@ def assert_no_stray(world: "World", db: Database, vm: str, host: str) -> None:
         raise Failure("VM_BAD_POWER_STATE", vm, "Halted", "Running")
 
 
-def unseen(world: "World", db: Database, vm: str) -> None:
-    """Note that a VM's record is about to go while its domain runs on."""
-    if db.get("VM", vm, "power_state") == "Running" and not db.get("VM", vm, "is_control_domain"):
-        home = world.node_of_host(db, db.get("VM", vm, "resident_on"))
-        world.strays.append(Stray(db.get("VM", vm, "uuid"), home.address))
-
-
 def assert_no_ghost(world: "World", db: Database, vm: str) -> None:
     """Raise INTERNAL_ERROR if the VM has no domain where its record says that it runs (seen)."""
     uuid = db.get("VM", vm, "uuid")
