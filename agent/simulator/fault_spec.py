@@ -1,7 +1,7 @@
 """What may be said about faults, in a world file and over the control listener; errors name the place.
 
-Three kinds, told apart by a key: `call` (what happens to calls), `migration` (in which phase one fails) and
-`at` (what befalls a machine, or what an operator does behind everybody's back). Does nothing itself.
+Five kinds, told apart by a key: `call` (what happens to calls), `migration`, `join` and `eject` (in which phase one
+fails) and `at` (what befalls a machine, or what an operator does behind everybody's back). Does nothing itself.
 """
 
 from collections.abc import Collection
@@ -14,6 +14,10 @@ from agent.simulator.table import load_table
 
 PHASES = ("setup", "stream", "pause", "device", "teardown")
 BROKEN = ("INTERNAL_ERROR", 'xenopsd internal error: Failure("Failed to read HTTP response")')
+JOIN_PHASES = ("exchange", "record", "metadata", "role", "hook")
+JOIN_WITHOUT_VM = "vm"  # no phase: the metadata of one VM is not copied, and the join goes on
+EJECT_PHASES = ("role",)
+UNCLEAN = ("INTERNAL_ERROR", "a clean-up failed")  # seen to be an internal error; the text is a guess
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,38 @@ class MigrationFault:
 
 
 @dataclass(frozen=True)
+class JoinFault:
+    """The end of a join in a phase, when all that the phase does is done; or one VM that is left behind."""
+
+    join: str  # the phase, or `vm`
+    error: tuple[str, ...] = UNCLEAN
+    vm: str = ""  # of `vm`
+    host: str = ""  # the joiner
+    chance: float = 1.0
+    skip: int = 0
+    times: int = 1
+    until: float = 0.0
+
+
+@dataclass(frozen=True)
+class EjectFault:
+    """The end of an eject after a phase."""
+
+    eject: str  # the phase
+    error: tuple[str, ...] = UNCLEAN
+    host: str = ""  # the one that is ejected
+    chance: float = 1.0
+    skip: int = 0
+    times: int = 1
+    until: float = 0.0
+
+
+@dataclass(frozen=True)
 class Incident:
     """What befalls a machine, or, with `operator`, a call that somebody else makes."""
 
     at: float  # seconds from now
-    do: str = ""  # power_off, power_on, kill, crash, cut, mend, link, enable, freeze, thaw, lose_daemon
+    do: str = ""  # one of INCIDENTS
     host: str = ""
     rate: int = -1  # of the link, bytes/s; 0 = dead, -1 = as it was built
     operator: str = ""  # a message, like VM.clean_shutdown
@@ -63,10 +94,10 @@ class Incident:
     loses: bool = False  # with crash of a master: what was done since its database was last written is gone
 
 
-FaultSpec = CallFault | MigrationFault | Incident
-KINDS: dict[str, type[CallFault] | type[MigrationFault] | type[Incident]] = {
-    "call": CallFault, "migration": MigrationFault, "at": Incident}
-INCIDENTS = ("power_off", "power_on", "kill", "crash", "cut", "mend", "link", "enable", "freeze", "thaw",
+FaultSpec = CallFault | MigrationFault | JoinFault | EjectFault | Incident
+KINDS: dict[str, type[FaultSpec]] = {
+    "call": CallFault, "migration": MigrationFault, "join": JoinFault, "eject": EjectFault, "at": Incident}
+INCIDENTS = ("power_off", "power_on", "kill", "crash", "cut", "one_way", "mend", "link", "enable", "freeze", "thaw",
              "lose_daemon")
 
 
@@ -86,6 +117,12 @@ def _fault_of(place: str, entry: Any) -> FaultSpec:
         _check_call(place, fault)
     elif isinstance(fault, MigrationFault):
         _one_of(f"{place}.migration", fault.migration, PHASES)
+    elif isinstance(fault, JoinFault):
+        _one_of(f"{place}.join", fault.join, (*JOIN_PHASES, JOIN_WITHOUT_VM))
+        if fault.vm and fault.join != JOIN_WITHOUT_VM:
+            raise WorldError(f"{place}.vm: only `join: {JOIN_WITHOUT_VM}` leaves one behind")
+    elif isinstance(fault, EjectFault):
+        _one_of(f"{place}.eject", fault.eject, EJECT_PHASES)
     else:
         _check_incident(place, fault)
     for name in ("seconds", "at", "every", "until", "skip", "times"):
@@ -136,5 +173,5 @@ def check_faults(faults: Collection[FaultSpec], hosts: Collection[str], vms: Col
     for index, fault in enumerate(faults):
         if fault.host and fault.host not in hosts:
             raise WorldError(f"faults[{index}].host: there is no host {fault.host!r}")
-        if isinstance(fault, MigrationFault) and fault.vm and fault.vm not in vms:
+        if isinstance(fault, MigrationFault | JoinFault) and fault.vm and fault.vm not in vms:
             raise WorldError(f"faults[{index}].vm: there is no VM {fault.vm!r}")

@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Rule:
-    """A call fault or a migration fault (fault_spec.py) at work: times as moments, hosts as addresses."""
+    """A fault of calls, migrations, joins or ejects (fault_spec.py) at work: times as moments, hosts as addresses."""
 
     number: int
     call: str = ""
     migration: str = ""
+    join: str = ""
+    eject: str = ""
     do: str = "error"
     when: str = "before"
     seconds: float = 0.0
@@ -161,3 +163,19 @@ def at_phase(world: "World", job: dict[str, Any]) -> None:
                 and rule.address in ("", job["node"], job["target"]) and rule.strikes(world):
             world.later(rule.seconds, "migrate.struck", job=job["id"], phase=rule.migration, description=rule.error)
             return
+
+
+def at_join(world: "World", phase: str, address: str, vm: str = "") -> list[str]:
+    """Return the error of the first rule that strikes a joiner at the end of this phase, [] if none does."""
+    for rule in list(world.faults):
+        if rule.join == phase and rule.address in ("", address) and rule.vm in ("", vm) and rule.strikes(world):
+            return rule.error
+    return []
+
+
+def at_eject(world: "World", phase: str, address: str) -> list[str]:
+    """Return the error of the first rule that strikes an ejected machine at the end of this phase, [] if none does."""
+    for rule in list(world.faults):
+        if rule.eject == phase and rule.address in ("", address) and rule.strikes(world):
+            return rule.error
+    return []

@@ -20,7 +20,7 @@ def _assert_reachable(call: "Call", host: str) -> Node:
     if not host_is_live(call.db, host):
         raise Failure("HOST_OFFLINE", host)
     node = call.world.node_of_host(call.db, host)
-    if not node.reachable:
+    if not node.reachable or node.pool != call.node.pool or (node.facts.get("one_way") and node is not call.node):
         raise Failure("CANNOT_CONTACT_HOST", host)
     return node
 

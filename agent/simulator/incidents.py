@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.simulator import crashes, daemons, faults, losses, machines, migrations, timing, toolstacks
 from agent.simulator.failure import Dropped, Failure
-from agent.simulator.fault_spec import CallFault, FaultSpec, Incident
+from agent.simulator.fault_spec import FaultSpec, Incident
 
 if TYPE_CHECKING:
     from agent.simulator.database import Database
@@ -31,15 +31,11 @@ def _put_in(world: "World", spec: FaultSpec) -> int:
     if isinstance(spec, Incident):
         world.later(spec.at, "incident", number=number, incident=asdict(spec))
         return number
-    common: dict[str, Any] = {
-        "number": number, "seconds": spec.seconds, "error": list(spec.error), "chance": spec.chance,
-        "skip": spec.skip, "left": spec.times or -1, "until": world.now + spec.until if spec.until else 0.0,
-        "address": world.node_named(spec.host).address if spec.host else ""}
-    if isinstance(spec, CallFault):
-        world.faults.append(faults.Rule(call=spec.call, do=spec.do, when=spec.when, originator=spec.originator,
-                                        **common))
-    else:
-        world.faults.append(faults.Rule(migration=spec.migration, vm=spec.vm, **common))
+    said = asdict(spec)
+    host, times, until = said.pop("host"), said.pop("times"), said.pop("until")
+    said.update(error=list(spec.error), left=times or -1, until=world.now + until if until else 0.0,
+                address=world.node_named(host).address if host else "")
+    world.faults.append(faults.Rule(number, **said))
     return number
 
 
@@ -110,8 +106,14 @@ def _cut(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
     world.later(timing.DECLARED_DEAD, "host.dead", address=node.address, incarnation=node.incarnation)
 
 
+def _one_way(_world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    """Leave a machine with a network that no master finds its way back through; it shows when its xapi starts."""
+    node.facts["one_way"] = True
+
+
 def _mend(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
     """Give a machine its network again; it is live with its next heartbeat."""
+    node.facts.pop("one_way", None)
     if node.cut:
         node.cut = False
         world.later(timing.HEARTBEAT, "host.heard", address=node.address)
@@ -180,6 +182,7 @@ def _resolved(db: "Database", value: Any, kind: str) -> Any:
     raise Failure("HANDLE_INVALID", cls, str(name))
 
 
-DEEDS = {"power_off": _power_off, "power_on": _power_on, "kill": _kill, "crash": _crash, "cut": _cut, "mend": _mend,
-         "link": _link, "enable": _enable, "freeze": _freeze, "thaw": _thaw, "lose_daemon": _lose_daemon}
+DEEDS = {"power_off": _power_off, "power_on": _power_on, "kill": _kill, "crash": _crash, "cut": _cut,
+         "one_way": _one_way, "mend": _mend, "link": _link, "enable": _enable, "freeze": _freeze, "thaw": _thaw,
+         "lose_daemon": _lose_daemon}
 STEPS = {"incident": happen}

@@ -106,7 +106,8 @@ def _networks(pair: Pair) -> Iterator[tuple[bool, Reason]]:
 def _identity(pair: Pair) -> Iterator[tuple[bool, Reason]]:
     me, pool = pair.me, pair.pool
     yield me.external_auth != pool.external_auth, ("POOL_JOINING_EXTERNAL_AUTH_MISMATCH",)  # 20
-    yield me.edition != pool.edition, ("LICENSE_HOST_POOL_MISMATCH",)  # 21
+    yield me.licence_daemon_fails, ("V6D_FAILURE",)  # 21
+    yield me.edition != pool.edition, ("LICENSE_HOST_POOL_MISMATCH",)
     yield me.network_backend != pool.network_backend, ("OPERATION_NOT_ALLOWED", "Network backends differ")  # 22
     yield me.sdn_controller != pool.sdn_controller, ("OPERATION_NOT_ALLOWED", "SDN controller differs")
 

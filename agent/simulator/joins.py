@@ -5,10 +5,12 @@ The task's success is not the end: the joiner still answers as a standalone host
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, timing, workers
+from agent.simulator import build, faults, timing, toolstacks, workers
 from agent.simulator.call import LATER
 from agent.simulator.failure import Failure
+from agent.simulator.fault_spec import JOIN_WITHOUT_VM
 from agent.simulator.join_checks import assert_may_join
+from agent.simulator.membership import enter, write_role
 from agent.simulator.memory import HOST_OVERHEAD
 from agent.simulator.node import Node
 from agent.simulator.table import NULL
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 CARRIED = ("network", "host", "host_metrics", "SR", "VDI", "PBD", "VM_metrics", "VM_guest_metrics", "VM_group", "VM",
            "VBD", "VIF", "PIF", "Bond", "VLAN", "Certificate")
-CLUSTER_WIDE = ("session", "task", "event", "pool", "SM")
 
 
 def join(call: "Call", master_address: str, master_username: str, master_password: str) -> object:
@@ -100,6 +101,15 @@ def _still_there(world: "World", address: str, pool: int, master: str, task: str
     return False
 
 
+def _ends(world: "World", phase: str, address: str, pool: int, task: str) -> bool:
+    """Tell whether a fault ends the join here; what was done up to now stays (seen)."""
+    error = faults.at_join(world, phase, address)
+    if error:
+        world.nodes[address].joining = False
+        world.fail_task(pool, task, error)
+    return bool(error)
+
+
 def exchange(world: "World", address: str, pool: int, master: str, task: str) -> None:
     """The master shows a pool operation while certificates are exchanged."""
     if _still_there(world, address, pool, master, task):
@@ -108,6 +118,8 @@ def exchange(world: "World", address: str, pool: int, master: str, task: str) ->
         for ref in world.pools[number].refs("pool"):
             workers.set_operation(world, number, "pool", ref, own, "exchange_certificates_on_join")
         world.later(timing.JOIN_EXCHANGED - timing.JOIN_EXCHANGE, "join.task_over", pool=number, task=own)
+        if _ends(world, "exchange", address, pool, task):
+            return
         world.later(timing.JOIN_IMPORT_BEGINS - timing.JOIN_EXCHANGE, "join.task", pool=number,
                     label="VM metadata import", lasts=timing.JOIN_IMPORTED - timing.JOIN_IMPORT_BEGINS)
 
@@ -142,6 +154,7 @@ def listed(world: "World", address: str, pool: int, master: str, task: str) -> N
     row.update(enabled=False, metrics=metrics, memory_overhead=0, cpu_info={}, capabilities=[],
                control_domain=NULL, current_operations={})
     theirs.add("host", row)
+    _ends(world, "record", address, pool, task)
 
 
 def imported(world: "World", address: str, pool: int, master: str, task: str) -> None:
@@ -154,13 +167,12 @@ def imported(world: "World", address: str, pool: int, master: str, task: str) ->
     if host is None or theirs.by_uuid("SR", node.local_sr_uuid):
         return
     known: dict[str, str] = {mine.by_uuid("host", node.uuid) or NULL: host}
-    for cls in mine.rows:
-        if cls not in CARRIED and cls not in CLUSTER_WIDE:
-            continue
+    left = _left_behind(world, node)
+    for cls in CARRIED:
         for ref in mine.refs(cls):
             if cls == "network":
                 known[ref] = _same_network(theirs, mine.get("network", ref, "bridge")) or world.new_ref()
-            elif cls in CARRIED and cls not in ("host", "host_metrics"):
+            elif cls not in ("host", "host_metrics") and ref not in left:
                 known[ref] = world.new_ref()
     for cls in CARRIED:
         for ref in mine.refs(cls):
@@ -170,6 +182,18 @@ def imported(world: "World", address: str, pool: int, master: str, task: str) ->
                 if cls == "PBD":
                     row.pop("currently_attached", None)
                 theirs.add(cls, row, ref=new)
+    _ends(world, "metadata", address, pool, task)
+
+
+def _left_behind(world: "World", node: Node) -> set[str]:
+    """Return the rows of the VMs whose metadata cannot be copied; that is only logged, by a real one."""
+    db, left = world.pools[node.pool], set()
+    for vm in db.refs("VM"):
+        if not db.get("VM", vm, "is_control_domain") \
+                and faults.at_join(world, JOIN_WITHOUT_VM, node.address, db.get("VM", vm, "name_label")):
+            left |= {vm, db.get("VM", vm, "metrics"), db.get("VM", vm, "guest_metrics"),
+                     *db.get("VM", vm, "VBDs"), *db.get("VM", vm, "VIFs")}
+    return left
 
 
 def _same_network(db: Any, bridge: str) -> str | None:
@@ -188,9 +212,13 @@ def translated(value: Any, known: dict[str, str]) -> Any:
 
 
 def returned(world: "World", address: str, pool: int, master: str, task: str) -> None:
-    """The call succeeds; the joiner goes on as before for a while."""
+    """The call succeeds; the joiner goes on as before for a while, whatever its role file says (seen)."""
     if _still_there(world, address, pool, master, task):
-        world.finish_task(pool, task)
+        if _ends(world, "role", address, pool, task):
+            write_role(world.nodes[address], master)
+            return
+        if not _ends(world, "hook", address, pool, task):
+            world.finish_task(pool, task)
         for at, step in ((timing.JOIN_GONE, "join.gone"), (timing.JOIN_SLAVE, "join.slave")):
             world.later(at - timing.JOIN_RETURNS, step, address=address, master=master)
 
@@ -204,17 +232,20 @@ def gone(world: "World", address: str, master: str) -> None:
         node.joining = False
         return
     node.go_down()
-    world.pools.pop(node.pool, None)
-    node.pool, node.master = world.nodes[master].pool, master
-    node.password, node.joining = world.nodes[master].password, False
+    enter(world, node, master)
 
 
 def slave(world: "World", address: str, master: str) -> None:
     """The joiner answers as a member."""
-    if world.nodes[address].power != "down" or not world.nodes[address].master:
+    node = world.nodes[address]
+    if node.power != "down" or not node.master:
         return
-    world.nodes[address].power = "up"
-    world.nodes[address].facts["starting"] = True
+    if node.facts.get("one_way"):
+        toolstacks.back(world, address, started_after=timing.JOIN_STARTED - timing.JOIN_SLAVE,
+                        enabled_after=timing.JOIN_ENABLED - timing.JOIN_SLAVE)
+        world.later(timing.JOIN_FILLED - timing.JOIN_SLAVE, "join.filled", address=address)
+        return
+    node.power, node.facts["starting"] = "up", True
     for at, step in ((timing.JOIN_LIVE, "join.live"), (timing.JOIN_FILLED, "join.filled"),
                      (timing.JOIN_STARTED, "host.started"), (timing.JOIN_ENABLED, "host.enabled")):
         world.later(at - timing.JOIN_SLAVE, step, address=address)
@@ -236,6 +267,9 @@ def filled(world: "World", address: str) -> None:
     node = world.nodes[address]
     db, host = world.pools[node.pool], world.host_of(node)
     if not db.has("host", host):
+        return
+    if node.facts.get("emergency"):  # nobody hears it yet
+        world.later(timing.EMERGENCY_RETRY, "join.filled", address=address)
         return
     db.set("host_metrics", db.get("host", host, "metrics"), memory_total=node.memory_bytes)
     if not db.get("host", host, "host_CPUs"):

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, ha, hosts, migrations, strays, timing, toolstacks, workers
+from agent.simulator import build, faults, ha, hosts, migrations, strays, timing, toolstacks, workers
 from agent.simulator.call import LATER
 from agent.simulator.database import Database
 from agent.simulator.derived import host_is_live, is_upgrading
@@ -42,17 +42,23 @@ def eject(call: "Call", host: str) -> object:
 
 
 def ejected(world: "World", address: str, pool: int, task: str) -> None:
-    """The master has forgotten the host; the host itself does not show it yet."""
+    """The master has forgotten the host, unless that failed; the host itself does not show it yet."""
     node, db = world.nodes[address], world.pools[pool]
-    host = db.by_uuid("host", node.uuid)
+    host, error = db.by_uuid("host", node.uuid), faults.at_eject(world, "role", address)
     if host:
         migrations.node_lost(world, node)
+    if host and not error:
         hosts.forget(world, pool, host)
+    elif host:
+        world.later(timing.DECLARED_DEAD, "emergency.silent", pool=pool, host=host)
     for ref in db.refs("pool"):
         workers.set_operation(world, pool, "pool", ref, task, "")
         if db.has("task", task):
             db.set("task", task, resident_on=db.get("pool", ref, "master"))
-    world.finish_task(pool, task)
+    if error:
+        world.fail_task(pool, task, error)
+    else:
+        world.finish_task(pool, task)
     world.later(timing.EJECT_GONE - timing.EJECT_RETURNS, "eject.gone", address=address)
     world.later(timing.EJECT_BACK - timing.EJECT_RETURNS, "eject.back", address=address)
 
@@ -71,7 +77,7 @@ def eject_back(world: "World", address: str) -> None:
     node.password, node.tls_verification, node.auto_enable = node.own_password, False, True
     node.started_at = node.booted_at = world.now
     node.local_sr_uuid, node.pif_uuid = world.new_uuid(), world.new_uuid()
-    for key in ("starting", "until_reboot", "ha", "bonds", "vlans", "shared_sr"):
+    for key in ("starting", "until_reboot", "role", "ha", "bonds", "vlans", "shared_sr"):
         node.facts.pop(key, None)
     reinstalled(node.facts)
     build.install(world, node)

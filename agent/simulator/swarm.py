@@ -7,7 +7,17 @@ seed and world give the same faults; which call a chance strikes also depends on
 import random
 from collections.abc import Iterator
 
-from agent.simulator.fault_spec import PHASES, CallFault, FaultSpec, Incident, MigrationFault
+from agent.simulator.fault_spec import (
+    EJECT_PHASES,
+    JOIN_PHASES,
+    PHASES,
+    CallFault,
+    EjectFault,
+    FaultSpec,
+    Incident,
+    JoinFault,
+    MigrationFault,
+)
 from agent.simulator.spec import WorldSpec
 
 DEFAULT_S = 600.0
@@ -20,7 +30,7 @@ ERRORS = (("INTERNAL_ERROR", "Stdlib.Not_found"), ("OTHER_OPERATION_IN_PROGRESS"
 def swarm(spec: WorldSpec, seed: int, seconds: float = DEFAULT_S) -> tuple[FaultSpec, ...]:
     """Return the faults of a seed for a world; all that break something are over after `seconds`."""
     rng = random.Random(f"swarm {seed}")
-    kinds = (_calls, _migrations, _power, _toolstacks, _links, _operators)
+    kinds = (_calls, _migrations, _power, _toolstacks, _links, _operators, _membership)  # a new kind comes last
     return tuple(fault for kind in kinds if rng.random() < 0.5 for fault in kind(spec, rng, seconds))
 
 
@@ -75,3 +85,11 @@ def _operators(spec: WorldSpec, rng: random.Random, seconds: float) -> Iterator[
                       ("VM.pool_migrate", [vm, {"host": host}, {}]), ("VM.clone", [vm, "a copy"])]
         operator, params = rng.choice(deeds)
         yield Incident(at, host=host, operator=operator, params=params)
+
+
+def _membership(spec: WorldSpec, rng: random.Random, seconds: float) -> Iterator[FaultSpec]:
+    yield JoinFault(rng.choice(JOIN_PHASES), chance=round(rng.uniform(0.1, 0.5), 3), times=0, until=seconds)
+    yield EjectFault(rng.choice(EJECT_PHASES), chance=round(rng.uniform(0.1, 0.5), 3), times=0, until=seconds)
+    host, at = rng.choice(spec.hosts).name, round(rng.uniform(0, seconds * 0.8), 1)
+    yield Incident(at, "one_way", host)
+    yield Incident(round(rng.uniform(at, seconds), 1), "mend", host)

@@ -5,7 +5,7 @@ Knows no calls and no power; hosts.py, incidents.py and others put its steps on 
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, daemons, migrations, timing
+from agent.simulator import build, daemons, membership, migrations, timing
 from agent.simulator.node import Node
 from agent.simulator.table import NULL
 
@@ -55,6 +55,7 @@ def back(world: "World", address: str, started_after: float, enabled_after: floa
     node = world.nodes[address]
     if node.pool not in world.pools or node.power == "off":
         return  # it was ejected meanwhile and comes back in its own way, or lost its power
+    membership.take_role(world, node)
     node.facts["starting"] = True
     master, alone = world.nodes.get(node.master), why_alone(world, node)
     if alone:  # emergency mode: it tries again and again
@@ -81,7 +82,9 @@ def why_alone(world: "World", node: Node) -> list[str]:
     if master is None or not master.reachable or not master.is_master:
         return ["HOST_STILL_BOOTING"]
     known = master.pool == node.pool and world.pools[master.pool].by_uuid("host", node.uuid)
-    return [] if known else ["HOST_UNKNOWN_TO_MASTER", node.uuid]
+    if not known:
+        return ["HOST_UNKNOWN_TO_MASTER", node.uuid]
+    return ["HOST_MASTER_CANNOT_TALK_BACK", node.address] if node.facts.get("one_way") else []
 
 
 def booting(world: "World", address: str) -> None:

@@ -44,6 +44,7 @@ class Traits:
     trusted_certificates: dict[str, str] = field(default_factory=dict)
     applying_updates: bool = False
     storage_drivers: tuple[str, ...] = DRIVERS
+    licence_daemon_fails: bool = False
     secret_rotation: bool = False  # of the pool
     own_certificate_missing: bool = False  # in the pool's bundle
 

@@ -6,6 +6,7 @@ from agent_desk import addresses, calls, hypervisor, pooled_spec, simulated
 from agent_office import Office, office
 
 from agent.simulator import Simulator, default_spec
+from agent.simulator.fault_spec import EjectFault, JoinFault
 from agent.simulator.spec import HostSpec
 from agent.xenapi.link import Link
 from agent.xenapi.transport import Limits
@@ -111,3 +112,59 @@ def test_orders_go_on_under_a_new_session_when_all_sessions_were_lost() -> None:
         report = at.desk.settled(at.ring(at.desk.order("host_disable", "h1", uuid, {"mark": "ours"})))
         # Whether it is disabled a moment later is another matter: at the end of its start it enables itself.
         assert report.readings["mark"] == "ours" and calls(simulator, "host.disable") >= 1
+
+
+def test_a_join_whose_task_failed_after_the_role_was_written_is_told_as_half_done_and_can_be_mended() -> None:
+    with simulated(default_spec(hosts=2, vms=0), speed=30) as simulator, office(simulator) as at:
+        at.agent("h1")
+        at.agent("h2")
+        at.seen("h2", lambda sync: sync.role == "standalone")
+        with simulator.lock:
+            simulator.world.put_in(JoinFault("role", host="h2"))
+            uuid = simulator.world.node_named("h2").uuid
+        order = join(at, simulator, "h2")
+        failed = at.desk.settled(order, 60.0)
+        assert failed.error is not None and failed.readings["on_master"] and not failed.readings["live"]
+        assert (failed.readings["joiner"], verdict(order, failed)) == ("standalone", "refused")
+        destroy = at.ring(at.desk.order("host_destroy", "h1", uuid))
+        assert verdict(destroy, at.desk.settled(destroy)) == "effect"
+        again = join(at, simulator, "h2")
+        assert verdict(again, at.desk.settled(again, 60.0)) == "effect"
+
+
+def test_a_join_whose_task_failed_although_all_was_done_is_no_failure() -> None:
+    with simulated(default_spec(hosts=2, vms=0), speed=30) as simulator, office(simulator) as at:
+        at.agent("h1")
+        at.agent("h2")
+        at.seen("h2", lambda sync: sync.role == "standalone")
+        with simulator.lock:
+            simulator.world.put_in(JoinFault("hook", host="h2"))
+        order = join(at, simulator, "h2")
+        report = at.desk.settled(order, 60.0)
+        assert report.error is None and verdict(order, report) == "effect"
+        assert calls(simulator, "Async.pool.join") == 1
+
+
+def test_an_eject_that_left_the_host_a_master_and_listed_is_told_and_its_record_can_be_destroyed() -> None:
+    with simulated(pooled_spec(vms=0), speed=60) as simulator, office(simulator) as at:
+        master = hypervisor(simulator, "h1")
+        session = master.open()
+        at.desk.members = dict(session.pool().members)
+        session.close()
+        master.close()
+        at.agent("h1")
+        at.agent("h3")
+        slave = at.seen("h3", lambda sync: sync.role == "slave" and sync.host_uuid is not None)
+        with simulator.lock:
+            simulator.world.put_in(EjectFault("role", host="h3"))
+        eject = at.ring(at.desk.order("pool_eject", "h1", str(slave.host_uuid), pool=slave.pool))
+        report = at.desk.settled(eject)
+        assert report.error is not None and report.readings["on_master"] and verdict(eject, report) != "effect"
+        at.seen("h3", lambda sync: sync.role == "standalone")
+        with simulator.lock:
+            world = simulator.world
+            db = world.pools[world.node_named("h1").pool]
+            metrics = db.get("host", db.by_uuid("host", str(slave.host_uuid)) or "", "metrics")
+            assert simulator.lock.wait_for(lambda: not db.get("host_metrics", metrics, "live"), 30.0)
+        destroy = at.ring(at.desk.order("host_destroy", "h1", str(slave.host_uuid), pool=slave.pool))
+        assert verdict(destroy, at.desk.settled(destroy)) == "effect"

@@ -24,9 +24,9 @@ A step is a mapping; the key that it begins with says what it is, the others how
     hang_up: a          close the connection of the call that was begun as a
     race: [s, a]        make the `call:` beside it in all these sessions at once; `winners: 1`, and the others `fails`
     strays: x           the domains that run at simulated hosts though no record shows them are like x
-    act: {kill: h1}     what happens to a machine outside the API: kill, crash, power_off, power_on, cut, mend, enable,
-                        freeze, thaw, lose_daemon, and `{link: h1}` with `rate: bytes/s` beside it, without one as
-                        built; a crash may have `loses: true`; also `{restart_toolstack: host1}`, which is
+    act: {kill: h1}     what happens to a machine outside the API: kill, crash, power_off, power_on, cut, one_way, mend,
+                        enable, freeze, thaw, lose_daemon, and `{link: h1}` with `rate: bytes/s` beside it, without
+                        one as built; a crash may have `loses: true`; also `{restart_toolstack: host1}`, which is
                         host.restart_agent
 
 A call or login comes out as one of: `gives: x`, `fails: [CODE, p1]`, `drops: true` (no connection, or it ends

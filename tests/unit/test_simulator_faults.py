@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from agent.simulator import DirectClient, Dropped, Failure, WorldError, direct_world, incidents
-from agent.simulator.fault_spec import CallFault, FaultSpec, Incident, MigrationFault, faults_of
+from agent.simulator.fault_spec import (
+    CallFault,
+    EjectFault,
+    FaultSpec,
+    Incident,
+    JoinFault,
+    MigrationFault,
+    faults_of,
+)
 from agent.simulator.spec import GIB, HostSpec, PoolSpec, StorageSpec, VmSpec, WorldSpec, default_spec, parse_spec
 from agent.simulator.state import load_world, save_world
 from agent.simulator.swarm import swarm
@@ -247,7 +255,7 @@ def test_the_log_numbers_calls_and_tells_when_they_ended_and_what_struck_them() 
 
 # ---- descriptions
 @pytest.mark.parametrize("entry, words", [
-    ([], r"faults\[0\]: exactly one of call, migration, at"),
+    ([], r"faults\[0\]: exactly one of call, migration, join, eject, at"),
     ({"call": "*", "at": 1}, "exactly one of"),
     ({"call": "*"}, "'do' is missing"),
     ({"call": "*", "do": "explode"}, r"faults\[0\].do: 'explode' is not known"),
@@ -258,6 +266,11 @@ def test_the_log_numbers_calls_and_tells_when_they_ended_and_what_struck_them() 
     ({"call": "*", "do": "drop", "times": -1}, r"\.times: no negative"),
     ({"call": "*", "do": "drop", "why": 1}, "unknown key 'why'"),
     ({"migration": "flight"}, r"\.migration: 'flight' is not known"),
+    ({"join": "late"}, r"\.join: 'late' is not known"),
+    ({"join": "role", "vm": "v"}, r"\.vm: only `join: vm`"),
+    ({"join": "vm", "vm": "w"}, "no VM 'w'"),
+    ({"eject": "half"}, r"\.eject: 'half' is not known"),
+    ({"eject": "role", "host": "z"}, "no host 'z'"),
     ({"at": 1}, "either `do` or `operator`"),
     ({"at": 1, "do": "cut"}, "'host' is missing"),
     ({"at": 1, "do": "explode", "host": "a"}, r"\.do: 'explode'"),
@@ -290,7 +303,8 @@ def test_a_swarm_is_the_same_for_the_same_seed_and_each_seed_draws_its_own_rates
     drawn = [swarm(spec, seed) for seed in range(40)]
     assert drawn == [swarm(spec, seed) for seed in range(40)]
     assert len(set(map(repr, drawn))) > 35
-    assert {type(fault) for faults in drawn for fault in faults} == {CallFault, MigrationFault, Incident}
+    assert {type(fault) for faults in drawn for fault in faults} == {
+        CallFault, MigrationFault, JoinFault, EjectFault, Incident}
     chances = {fault.chance for faults in drawn for fault in faults if isinstance(fault, CallFault)}
     assert len(chances) > 20
     for faults in drawn:
