@@ -78,8 +78,10 @@ def _power_on(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
 
 def _kill(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
     """End xapi without a word; it is started again at once, and the daemons finish what they do."""
-    if node.power != "up" or node.pool not in world.pools:
+    if node.power not in ("up", "booting") or node.pool not in world.pools:
         return
+    if node.power == "booting":  # it does not go on with the start that this one interrupts
+        world.forget_steps("host.back", lambda args: args["address"] == node.address)
     gone, back, started, enabled = timing.RESTART_MASTER if node.is_master else timing.RESTART_MEMBER
     toolstacks.gone(world, node.address)
     world.later(back - gone, "host.back", address=node.address, started_after=started - back,

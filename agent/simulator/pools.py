@@ -1,13 +1,11 @@
-"""The other calls of the class pool: eject, master change, flags."""
+"""The other calls of the class pool: eject, flags."""
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, faults, ha, hosts, migrations, strays, timing, toolstacks, workers
+from agent.simulator import build, designation, faults, ha, hosts, migrations, strays, timing, workers
 from agent.simulator.call import LATER
-from agent.simulator.database import Database
 from agent.simulator.derived import host_is_live, is_upgrading
 from agent.simulator.failure import Failure
-from agent.simulator.table import NULL
 from agent.simulator.traits import reinstalled, traits_of
 
 if TYPE_CHECKING:
@@ -21,7 +19,7 @@ def eject(call: "Call", host: str) -> object:
     node = world.node_of_host(db, host)
     if node is call.node:
         raise Failure("INTERNAL_ERROR", "Xapi_pool.Cannot_eject_master")
-    _assert_no_master_change(db)
+    designation.assert_no_master_change(db)
     if not host_is_live(db, host):
         raise Failure("HOST_OFFLINE", host)
     if not node.reachable:
@@ -100,75 +98,6 @@ def enable_tls_verification(call: "Call") -> None:
             call.db.set(cls, ref, tls_verification_enabled=True)
 
 
-def designate_new_master(call: "Call", host: str) -> object:
-    """Make another member the master; what is written in the ten seconds after its success is lost."""
-    world, db = call.world, call.db
-    if db.get("pool", db.refs("pool")[0], "master") == host:
-        return None
-    if not host_is_live(db, host):
-        raise Failure("HOST_OFFLINE", host)
-    if ha.is_on(db):
-        raise Failure("HA_IS_ENABLED")
-    _assert_no_master_change(db)
-    node = world.node_of_host(db, host)
-    for member in world.members(call.node.pool):
-        if not member.reachable:
-            raise Failure("CANNOT_CONTACT_HOST", world.host_of(member))
-    task = call.defer()
-    workers.set_operation(world, call.node.pool, "pool", db.refs("pool")[0], task, "designate_new_master")
-    world.later(timing.DESIGNATE_RETURNS, "designate.agreed", address=node.address, pool=call.node.pool, task=task)
-    return LATER
-
-
-def _assert_no_master_change(db: Database) -> None:
-    for pool in db.refs("pool"):
-        if "designate_new_master" in db.get("pool", pool, "current_operations").values():
-            raise Failure("DESIGNATE_NEW_MASTER_IN_PROGRESS")
-
-
-def agreed(world: "World", address: str, pool: int, task: str) -> None:
-    """All members agreed; the old master does not show it for ten seconds, and then forgets them."""
-    for ref in world.pools[pool].refs("pool"):
-        workers.set_operation(world, pool, "pool", ref, task, "")
-    world.finish_task(pool, task)
-    world.pools[pool].flush()
-    world.later(timing.DESIGNATE_GONE - timing.DESIGNATE_RETURNS, "designate.gone", address=address, pool=pool)
-
-
-def designate_gone(world: "World", address: str, pool: int) -> None:
-    """Every member restarts; the database is what it was at the agreement."""
-    db, new = world.pools[pool], world.nodes[address]
-    db.lose_young()
-    for ref in db.refs("pool"):
-        db.set("pool", ref, master=db.by_uuid("host", new.uuid) or NULL)
-    toolstacks.forget_calls(world, pool)
-    for node in world.members(pool):
-        if node.power == "off":
-            continue
-        was_master = node.is_master
-        node.go_down()
-        if node is not new:
-            node.master = address
-        if was_master:
-            host = world.host_of(node)
-            db.set("host", host, enabled=False)
-            db.set("host_metrics", db.get("host", host, "metrics"), live=False)
-            node.facts["starting"] = True
-            world.later(timing.DESIGNATE_ENABLED - timing.DESIGNATE_GONE, "host.enabled", address=node.address)
-        world.later(timing.DESIGNATE_LIVE - timing.DESIGNATE_GONE, "host.started", address=node.address)
-    new.master = ""
-    world.later(timing.DESIGNATE_SWITCHED - timing.DESIGNATE_GONE, "designate.back", pool=pool)
-
-
-def designate_back(world: "World", pool: int) -> None:
-    """Every member answers in its new role."""
-    for node in world.members(pool):
-        if node.power == "down":
-            node.power = "up"
-
-
 CALLS = {"pool.eject": eject, "pool.sync_database": sync_database,
-         "pool.enable_tls_verification": enable_tls_verification,
-         "pool.designate_new_master": designate_new_master}
-STEPS = {"eject.returned": ejected, "eject.gone": eject_gone, "eject.back": eject_back,
-         "designate.agreed": agreed, "designate.gone": designate_gone, "designate.back": designate_back}
+         "pool.enable_tls_verification": enable_tls_verification}
+STEPS = {"eject.returned": ejected, "eject.gone": eject_gone, "eject.back": eject_back}

@@ -5,6 +5,7 @@ from typing import Any
 
 from agent.simulator import (
     balancing,
+    designation,
     drives,
     emergency,
     evacuations,
@@ -27,7 +28,7 @@ from agent.simulator import (
 )
 
 MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents, sizes, ha,
-           exclusion, emergency, leaving, balancing, drives, toolstacks, machines, pbds)
+           exclusion, emergency, leaving, balancing, drives, toolstacks, machines, pbds, designation)
 
 
 def tick(_world: Any) -> None:

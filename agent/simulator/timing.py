@@ -41,6 +41,7 @@ DESIGNATE_GONE = 10.4
 DESIGNATE_SWITCHED = 11.5
 DESIGNATE_LIVE = 19.3
 DESIGNATE_ENABLED = 19.8
+DESIGNATE_AGREED = 600.0  # how long a member that has agreed to a new master refuses others
 
 # restart_agent, from the call (seen): gone, answering again, agent_start_time, enabled
 RESTART_MEMBER = (2.0, 3.2, 11.2, 11.4)
