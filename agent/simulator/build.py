@@ -4,6 +4,7 @@ Used when a world begins, when a machine is installed again after an eject, and 
 gets on joining. Knows record contents; knows no calls and no time but the present.
 """
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agent.simulator import drives
@@ -54,6 +55,10 @@ def build(world: "World", spec: WorldSpec, addresses: list[str], password: str) 
             db.add("network", {"name_label": network.name, "bridge": f"xapi{len(db.rows['network'])}"})
     for vm in spec.vms:
         add_guest(world, vm)
+    for plugin in spec.plugins:
+        for node in world.nodes.values():
+            if not plugin.hosts or node.name in plugin.hosts:
+                node.facts.setdefault("plugins", []).append({**asdict(plugin), "failure": list(plugin.failure)})
     for db in world.pools.values():
         db.flush()
     world.put_in(*spec.faults)
@@ -234,10 +239,14 @@ def add_shared_storage(world: "World", pool: int, one: StorageSpec) -> None:
     db = world.pools[pool]
     repository = db.add("SR", {"name_label": one.name, "type": one.type, "shared": True, "physical_size": one.size,
                                "content_type": "iso" if one.type == "iso" else "user",
-                               "_unreachable": list(one.unreachable_from)})
+                               "clustered": one.clustered, "_unreachable": list(one.unreachable_from)})
     if one.default:
         for ref in db.refs("pool"):
             db.set("pool", ref, default_SR=repository, suspend_image_SR=repository)
+    if one.statefile:
+        disk = db.add("VDI", {"name_label": "Statefile for HA", "SR": repository, "type": "ha_statefile"})
+        for ref in db.refs("pool"):
+            db.set("pool", ref, ha_statefiles=[disk])
     for node in world.members(pool):
         plug_shared_storage(world, node)
 

@@ -6,6 +6,7 @@ Sets and their order as a real xapi 24.16 was seen to answer.
 from typing import Any
 
 from agent.simulator.database import Database, Row
+from agent.simulator.table import NULL
 
 VM_RUNNING = ["metadata_export", "changing_VCPUs_live", "changing_dynamic_range", "migrate_send", "pool_migrate",
               "suspend", "hard_reboot", "hard_shutdown", "clean_reboot", "clean_shutdown", "pause", "checkpoint",
@@ -49,11 +50,14 @@ def host_operations(db: Database, ref: str) -> list[str]:
         return []
     current = set(db.get("host", ref, "current_operations").values())
     allowed = [] if current & {"reboot", "shutdown"} else list(HOST_CREATING)
-    if not db.get("host", ref, "enabled"):
+    disabled = not db.get("host", ref, "enabled")
+    changing = bool(current & {"reboot", "shutdown", "apply_updates"}) or (disabled and degraded_storage(db) != NULL)
+    if disabled and not changing:
         allowed.append("apply_updates")
-    allowed.append("enable")
+    if "apply_updates" not in current:
+        allowed.append("enable")
     creating = bool(current & set(HOST_CREATING))
-    if not db.get("host", ref, "enabled") and not creating and not current & {"reboot", "shutdown"}:
+    if disabled and not creating and not changing:
         allowed.append("reboot")
     if not creating and not current & set(HOST_REMOVING):
         allowed.append("evacuate")
@@ -67,6 +71,15 @@ def host_is_live(db: Database, host: str) -> bool:
     """Return host_metrics.live of a host."""
     metrics = db.get("host", host, "metrics")
     return db.has("host_metrics", metrics) and bool(db.get("host_metrics", metrics, "live"))
+
+
+def degraded_storage(db: Database) -> str:
+    """Return the first plugged repository of a cluster that lacks a member, NULL if all is well."""
+    clustered = [ref for ref in db.refs("SR") if db.get("SR", ref, "clustered")]
+    if not clustered or all(host_is_live(db, host) for host in db.refs("host")):
+        return NULL
+    return next((ref for ref in clustered for pbd in db.get("SR", ref, "PBDs")
+                 if db.get("PBD", pbd, "currently_attached")), NULL)
 
 
 def is_upgrading(db: Database) -> bool:

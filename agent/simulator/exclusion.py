@@ -1,7 +1,8 @@
 """Which operations of a host exclude each other, and the patience of those that wait for their turn.
 
-Creating operations bring VMs, removing ones want them away. A VM on its way is refused at once; host.evacuate,
-reboot and shutdown wait in steps of random length, up to two hours, as xapi's do.
+Creating operations bring VMs, removing ones want them away; what restarts a machine or changes its software goes
+alone. A VM on its way is refused at once; host.evacuate, reboot, shutdown and enable wait in steps of random length,
+up to two hours, as xapi's do.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,27 +18,30 @@ if TYPE_CHECKING:
 
 CREATING = frozenset({"provision", "vm_resume", "vm_migrate"})
 REMOVING = frozenset({"evacuate", "reboot", "shutdown"})
-EXCLUSIVE = CREATING | REMOVING | {"apply_updates"}
+CHANGING = frozenset({"reboot", "shutdown", "apply_updates"})
+WAITS_FOR = {"evacuate": CREATING | REMOVING, "reboot": CREATING | REMOVING | CHANGING,
+             "shutdown": CREATING | REMOVING | CHANGING, "apply_updates": CHANGING,
+             "enable": frozenset({"apply_updates"}), "vm_migrate": REMOVING}
 
 
-def conflict(db: "Database", host: str, excluded: frozenset[str]) -> Failure | None:
-    """Return the refusal for the first operation of a host that is among these, None if there is none."""
+def conflict(db: "Database", host: str, wanted: str) -> Failure | None:
+    """Return the refusal for the first operation of a host that excludes the wanted one, None if there is none."""
     for task, operation in db.get("host", host, "current_operations").items():
-        if operation in excluded:
+        if operation in WAITS_FOR[wanted]:
             return Failure("OTHER_OPERATION_IN_PROGRESS", "host", host, operation, task)
     return None
 
 
 def assert_takes_guests(db: "Database", host: str) -> None:
     """Raise OTHER_OPERATION_IN_PROGRESS at once when a VM is to come to a host that is being emptied."""
-    refusal = conflict(db, host, REMOVING)
+    refusal = conflict(db, host, "vm_migrate")
     if refusal:
         raise refusal
 
 
 def waits(call: "Call", host: str, *args: Any) -> bool:
     """Tell whether the call must wait for other operations of the host; then it is made again later."""
-    if conflict(call.db, host, EXCLUSIVE) is None:
+    if conflict(call.db, host, call.message.name) is None:
         return False
     task = call.defer(cancellable=True)
     _again_later(call.world, call.node.address, call.message.full_name, task, [host, *args], call.world.now)
@@ -57,7 +61,7 @@ def turn(world: "World", address: str, incarnation: int, method: str, task: str,
     db = world.pools.get(node.pool)
     if db is None or node.incarnation != incarnation or not db.has("task", task):
         return
-    refusal = conflict(db, args[0], EXCLUSIVE) if db.has("host", args[0]) else None
+    refusal = conflict(db, args[0], method.partition(".")[2]) if db.has("host", args[0]) else None
     if "cancel" in db.get("task", task, "current_operations").values():
         world.cancel_task(node.pool, task)
     elif refusal and world.now - since > timing.LOCK_PATIENCE:

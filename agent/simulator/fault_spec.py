@@ -92,13 +92,14 @@ class Incident:
     every: float = 0.0  # again after so many seconds; 0 = once
     times: int = 1  # how often, with `every`; 0 = always
     loses: bool = False  # with crash of a master: what was done since its database was last written is gone
+    seconds: float = 0.0  # how long apply_updates lasts
 
 
 FaultSpec = CallFault | MigrationFault | JoinFault | EjectFault | Incident
 KINDS: dict[str, type[FaultSpec]] = {
     "call": CallFault, "migration": MigrationFault, "join": JoinFault, "eject": EjectFault, "at": Incident}
 INCIDENTS = ("power_off", "power_on", "kill", "crash", "cut", "one_way", "mend", "link", "enable", "freeze", "thaw",
-             "lose_daemon")
+             "lose_daemon", "apply_updates")
 
 
 def faults_of(entries: Any, place: str = "faults") -> tuple[FaultSpec, ...]:
@@ -149,6 +150,8 @@ def _check_incident(place: str, fault: Incident) -> None:
         _one_of(f"{place}.do", fault.do, INCIDENTS)
         if fault.loses and fault.do != "crash":
             raise WorldError(f"{place}.loses: only a crash loses something")
+        if bool(fault.seconds) != (fault.do == "apply_updates"):
+            raise WorldError(f"{place}.seconds: apply_updates needs them, and nothing else takes them")
         if not fault.host:
             raise WorldError(f"{place}: 'host' is missing")
         return

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, exclusion, ha, timing, workers
+from agent.simulator import build, exclusion, going_down, ha, timing, workers
 from agent.simulator.call import LATER
 from agent.simulator.derived import host_is_live
 from agent.simulator.failure import Failure
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from agent.simulator.world import World
 
 
-def _assert_reachable(call: "Call", host: str) -> Node:
+def assert_reachable(call: "Call", host: str) -> Node:
+    """Return the machine behind a host; raises HOST_OFFLINE or CANNOT_CONTACT_HOST."""
     if not host_is_live(call.db, host):
         raise Failure("HOST_OFFLINE", host)
     node = call.world.node_of_host(call.db, host)
@@ -28,14 +29,16 @@ def _assert_reachable(call: "Call", host: str) -> Node:
 def disable(call: "Call", host: str, auto_enable: bool) -> None:
     """Let no new VM arrive; the running ones stay."""
     ha.assert_keeps_plan(call.db, without=host)
-    node = _assert_reachable(call, host)
+    node = assert_reachable(call, host)
     node.auto_enable = auto_enable
     call.db.set("host", host, enabled=False)
 
 
-def enable(call: "Call", host: str) -> None:
-    """Let VMs arrive again; HOST_STILL_BOOTING until the start is complete."""
-    node = _assert_reachable(call, host)
+def enable(call: "Call", host: str) -> object:
+    """Let VMs arrive again; waits for updates, and is HOST_STILL_BOOTING until the start is complete."""
+    if exclusion.waits(call, host):
+        return LATER
+    node = assert_reachable(call, host)
     if node.facts.get("starting"):
         raise Failure("HOST_STILL_BOOTING")
     if call.db.get("host", host, "pending_guidances"):
@@ -44,11 +47,12 @@ def enable(call: "Call", host: str) -> None:
         raise Failure("HOST_DISABLED_UNTIL_REBOOT", host)
     node.auto_enable = True
     call.db.set("host", host, enabled=True)
+    return None
 
 
 def restart_agent(call: "Call", host: str) -> None:
     """End xapi a moment later; the VMs stay, sessions and tasks of a master go."""
-    node = _assert_reachable(call, host)
+    node = assert_reachable(call, host)
     gone, back, started, enabled = timing.RESTART_MASTER if node.is_master else timing.RESTART_MEMBER
     call.world.later(gone, "host.gone", address=node.address)
     call.world.later(back, "host.back", address=node.address, started_after=started - back,
@@ -67,11 +71,12 @@ def shutdown(call: "Call", host: str) -> object:
 
 def _go_down(call: "Call", host: str, kind: str) -> object:
     db = call.db
-    node = _assert_reachable(call, host)
+    node = assert_reachable(call, host)
     if db.get("host", host, "enabled"):
         raise Failure("HOST_NOT_DISABLED")
     if exclusion.waits(call, host):
         return LATER
+    going_down.assert_may(db, host)
     task = call.task or call.world.new_ref()
     workers.set_operation(call.world, node.pool, "host", host, task, "shutdown")
     node.facts["until_reboot"] = True
@@ -147,15 +152,10 @@ def get_server_certificate(call: "Call", host: str) -> str:
     return str(made["pem"])
 
 
-def call_plugin(_call: "Call", _host: str, plugin: str, _function: str, _args: dict[str, str]) -> str:
-    """Run a plugin of the machine; there are none."""
-    raise Failure("XENAPI_MISSING_PLUGIN", plugin)
-
-
 CALLS = {
     "host.disable": disable, "host.enable": enable, "host.restart_agent": restart_agent, "host.reboot": reboot,
     "host.shutdown": shutdown, "host.destroy": destroy, "host.compute_free_memory": compute_free_memory,
     "host.compute_memory_overhead": compute_memory_overhead, "host.get_servertime": get_servertime,
     "host.get_server_localtime": get_server_localtime, "host.get_uncooperative_resident_VMs": get_uncooperative,
-    "host.get_server_certificate": get_server_certificate, "host.call_plugin": call_plugin,
+    "host.get_server_certificate": get_server_certificate,
 }

@@ -7,7 +7,7 @@ An incident is a dictionary on the agenda (fault_spec.Incident), so it is saved 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import crashes, daemons, faults, losses, machines, migrations, timing, toolstacks
+from agent.simulator import crashes, daemons, faults, losses, machines, migrations, timing, toolstacks, updates
 from agent.simulator.failure import Dropped, Failure
 from agent.simulator.fault_spec import FaultSpec, Incident
 
@@ -148,6 +148,10 @@ def _lose_daemon(world: "World", node: "Node", _incident: dict[str, Any]) -> Non
     daemons.die(world, node)
 
 
+def _apply_updates(world: "World", node: "Node", incident: dict[str, Any]) -> None:
+    updates.begin(world, node, incident["seconds"])
+
+
 def _operate(world: "World", incident: dict[str, Any]) -> None:
     """Make a call as somebody else would; its outcome is in the log only."""
     named = world.node_named(incident["host"]) if incident["host"] else next(iter(world.nodes.values()))
@@ -186,5 +190,5 @@ def _resolved(db: "Database", value: Any, kind: str) -> Any:
 
 DEEDS = {"power_off": _power_off, "power_on": _power_on, "kill": _kill, "crash": _crash, "cut": _cut,
          "one_way": _one_way, "mend": _mend, "link": _link, "enable": _enable, "freeze": _freeze, "thaw": _thaw,
-         "lose_daemon": _lose_daemon}
+         "lose_daemon": _lose_daemon, "apply_updates": _apply_updates}
 STEPS = {"incident": happen}

@@ -63,6 +63,8 @@ class StorageSpec:
     size: int = 2048 * GIB
     unreachable_from: tuple[str, ...] = ()
     default: bool = False
+    clustered: bool = False  # while a member is not live, no other goes down
+    statefile: bool = False  # HA keeps its state on it: a member that does not see it stays up
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,18 @@ class VmSpec:
 
 
 @dataclass(frozen=True)
+class PluginSpec:
+    """A function of a plugin in the control domains of some hosts, and how it ends."""
+
+    name: str
+    hosts: tuple[str, ...] = ()  # none = all
+    function: str = ""  # "" = whichever is called
+    result: str = ""
+    failure: tuple[str, ...] = ()  # status, output, errors; none = it succeeds
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class WorldSpec:
     """A whole world."""
 
@@ -108,6 +122,7 @@ class WorldSpec:
     networks: tuple[NetworkSpec, ...] = ()
     vms: tuple[VmSpec, ...] = ()
     faults: tuple[FaultSpec, ...] = ()
+    plugins: tuple[PluginSpec, ...] = ()
 
 
 def default_spec(hosts: int = 4, vms: int = 24, seed: int = 0) -> WorldSpec:
@@ -143,7 +158,7 @@ def parse_spec(data: Any) -> WorldSpec:
     if not isinstance(data, dict):
         raise WorldError("a world is a mapping with at least `hosts`")
     kinds: dict[str, type] = {"hosts": HostSpec, "pools": PoolSpec, "storage": StorageSpec,
-                              "networks": NetworkSpec, "vms": VmSpec}
+                              "networks": NetworkSpec, "vms": VmSpec, "plugins": PluginSpec}
     unknown = sorted(set(data) - {*kinds, "faults"})
     if unknown:
         raise WorldError(f"unknown key {unknown[0]!r}; a world has {', '.join(kinds)}, faults")

@@ -34,6 +34,11 @@ def check_spec(spec: "WorldSpec", places: Places) -> None:
     _check_names(spec, places)
     check_faults(spec.faults, {host.name for host in spec.hosts}, {vm.name for vm in spec.vms})
     _check_guests(spec, places["vms"])
+    for place, plugin in zip(places["plugins"], spec.plugins, strict=True):
+        if len(plugin.failure) not in (0, 3):
+            raise WorldError(f"{place}.failure: three texts are expected: status, output, errors")
+        if plugin.seconds < 0:
+            raise WorldError(f"{place}.seconds: no negative number")
 
 
 def _check_host(place: str, host: "HostSpec") -> None:
@@ -66,6 +71,8 @@ def _check_names(spec: "WorldSpec", places: Places) -> None:
     named += [(f"{place}.pool", one.pool) for place, one in zip(places["networks"], spec.networks, strict=True)]
     named += [(f"{place}.addresses_on", name) for place, one in zip(places["networks"], spec.networks, strict=True)
               for name in one.addresses_on]
+    named += [(f"{place}.hosts", name) for place, one in zip(places["plugins"], spec.plugins, strict=True)
+              for name in one.hosts]
     named += [(f"{place}.host", vm.host) for place, vm in zip(places["vms"], spec.vms, strict=True)]
     for place, name in named:
         if name not in hosts:

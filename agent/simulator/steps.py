@@ -20,15 +20,18 @@ from agent.simulator import (
     migrations,
     notices,
     pbds,
+    plugins,
     pools,
     sessions,
     sizes,
     toolstacks,
+    updates,
     vms,
 )
 
 MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents, sizes, ha,
-           exclusion, emergency, leaving, balancing, drives, toolstacks, machines, pbds, designation)
+           exclusion, emergency, leaving, balancing, drives, toolstacks, machines, pbds, designation,
+           plugins, updates)
 
 
 def tick(_world: Any) -> None:

@@ -5,7 +5,7 @@ Knows no calls and no power; hosts.py, incidents.py and others put its steps on 
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, daemons, membership, migrations, timing
+from agent.simulator import build, daemons, exclusion, membership, migrations, timing
 from agent.simulator.node import Node
 from agent.simulator.table import NULL
 
@@ -111,9 +111,9 @@ def started(world: "World", address: str) -> None:
         return
     old = {key: value for key, value in db.get("host", host, "other_config").items()
            if key not in ("agent_start_time", "boot_time")}
-    # A start forgets that the machine was about to go down, also when it went down in another way.
+    # A start forgets what was done to the machine, also when it went down in another way.
     kept = {task: operation for task, operation in db.get("host", host, "current_operations").items()
-            if operation not in ("reboot", "shutdown")}
+            if operation not in exclusion.CHANGING}
     db.set("host", host, other_config={**old, **build.start_times(node)}, current_operations=kept)
     db.set("host_metrics", db.get("host", host, "metrics"), live=True, memory_total=node.memory_bytes,
            last_updated=world.moment())

@@ -78,7 +78,7 @@ class RealHosts:
         """Wait until so much time has passed."""
         self._never.wait(seconds)
 
-    def act(self, deed: str, host: str, _rate: int, _loses: bool) -> None:
+    def act(self, deed: str, host: str, _how: dict[str, Any]) -> None:
         """Refuse."""
         raise NotReady(f"nobody can {deed} {host} from here")
 

@@ -75,10 +75,10 @@ class Simulated:
         self._simulator.world.advance()
         self._simulator.lock.notify_all()
 
-    def act(self, deed: str, host: str, rate: int, loses: bool) -> None:
+    def act(self, deed: str, host: str, how: dict[str, Any]) -> None:
         """Let an incident happen now."""
         with self._simulator.lock:
-            self._simulator.world.put_in(Incident(0, deed, host, rate, loses=loses))
+            self._simulator.world.put_in(Incident(0, deed, host, **how))
             self._simulator.world.advance()
             self._simulator.lock.notify_all()
 

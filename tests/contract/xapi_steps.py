@@ -26,8 +26,8 @@ A step is a mapping; the key that it begins with says what it is, the others how
     strays: x           the domains that run at simulated hosts though no record shows them are like x
     act: {kill: h1}     what happens to a machine outside the API: kill, crash, power_off, power_on, cut, one_way, mend,
                         enable, freeze, thaw, lose_daemon, and `{link: h1}` with `rate: bytes/s` beside it, without
-                        one as built; a crash may have `loses: true`; also `{restart_toolstack: host1}`, which is
-                        host.restart_agent
+                        one as built; a crash may have `loses: true`; apply_updates has `seconds: 60`; also
+                        `{restart_toolstack: host1}`, which is host.restart_agent
 
 A call or login comes out as one of: `gives: x`, `fails: [CODE, p1]`, `drops: true` (no connection, or it ends
 unanswered), `garbles: true` (an answer that is none); with none of these it must give anything.  `keep: name` keeps
@@ -78,8 +78,8 @@ class Setting(Protocol):
     def go_on(self, seconds: float) -> None:
         """Let time pass where it stands still.  Raises ValueError where it does not."""
 
-    def act(self, deed: str, host: str, rate: int, loses: bool) -> None:
-        """Do something to a machine outside the API; `rate` is a link's, -1 as it was built."""
+    def act(self, deed: str, host: str, how: dict[str, Any]) -> None:
+        """Do something to a machine outside the API; `how` is what an incident's `do` takes beside its host."""
 
     def strays(self) -> list[dict[str, Any]]:
         """Return the domains that run though no record shows them."""
@@ -284,7 +284,7 @@ class Run:
         if deed == "restart_toolstack":
             self._call({"call": "host.restart_agent", "args": [f"${host}"], "by": step.get("by", "s")})
         else:
-            self._setting.act(deed, host, step.get("rate", -1), step.get("loses", False))
+            self._setting.act(deed, host, {key: value for key, value in step.items() if key != "act"})
 
     def _strays(self, step: dict[str, Any]) -> None:
         self._compare("strays", self._setting.strays(), self._of(step["strays"]))

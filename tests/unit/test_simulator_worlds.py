@@ -14,6 +14,7 @@ from agent.simulator.spec import (
     GIB,
     HostSpec,
     NetworkSpec,
+    PluginSpec,
     PoolSpec,
     StorageSpec,
     VmSpec,
@@ -87,6 +88,9 @@ def test_a_world_file_becomes_the_world_it_describes(tmp_path: Path) -> None:
     (("{hosts: [{name: a}], storage: [{name: s, pool: a, unreachable_from: [a]}],"
       " vms: [{name: v, host: a, disks: [s], state: running}]}"), r"vms\[0\].disks: a does not reach 's'"),
     ("{hosts: [{name: a, ha: 3}]}", r"hosts\[0\].ha: true or false"),
+    ("{hosts: [{name: a}], plugins: [{name: p, hosts: [z]}]}", r"plugins\[0\].hosts: there is no host 'z'"),
+    ("{hosts: [{name: a}], plugins: [{name: p, failure: [oops]}]}", r"plugins\[0\].failure: three texts"),
+    ("{hosts: [{name: a}], plugins: [{name: p, seconds: -1}]}", r"plugins\[0\].seconds: no negative"),
     ("{hosts: [", "is not YAML"),
 ])
 def test_a_wrong_world_file_is_refused_with_the_place(tmp_path: Path, text: str, words: str) -> None:
@@ -109,7 +113,7 @@ def test_the_world_in_the_documentation_is_one_and_its_table_of_keys_is_complete
     assert [node.is_master for node in world.nodes.values()] == [True, False, True]
     assert {"job-1", "job-2"} <= {vm.name for vm in spec.vms}
     for kind, part in ((HostSpec, "hosts"), (PoolSpec, "pools"), (StorageSpec, "storage"), (NetworkSpec, "networks"),
-                       (VmSpec, "vms")):
+                       (VmSpec, "vms"), (PluginSpec, "plugins")):
         row = next(line for line in text.splitlines() if line.startswith(f"| {part} |"))
         assert [one.name for one in fields(kind) if not re.search(rf"\b{one.name}\b", row)] == []
 
