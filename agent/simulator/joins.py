@@ -5,7 +5,7 @@ The task's success is not the end: the joiner still answers as a standalone host
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, faults, timing, toolstacks, workers
+from agent.simulator import build, faults, knocks, timing, toolstacks, workers
 from agent.simulator.call import LATER
 from agent.simulator.failure import Failure
 from agent.simulator.fault_spec import JOIN_WITHOUT_VM
@@ -38,6 +38,10 @@ def join_force(call: "Call", master_address: str, master_username: str, master_p
 
 def _begin(call: "Call", target: str, user: str, password: str, *, forced: bool) -> None:
     node = call.node
+    if knocks.is_outside(call.world, target):
+        call.world.later(timing.JOIN_KNOCKS, "join.knock", address=node.address, pool=node.pool, task=call.defer(),
+                         target=target, user=user, password=password)
+        return
     call.world.later(timing.JOIN_CHECKS, "join.check", address=node.address, pool=node.pool, task=call.defer(),
                      target=target, user=user, password=password, forced=forced)
 

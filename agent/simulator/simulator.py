@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, wire_json, wire_xml
+from agent.simulator import build, knocks, wire_json, wire_xml
 from agent.simulator.call import Clock, Waiting
 from agent.simulator.calls import CallRecord
 from agent.simulator.clocks import ScaledClock, WallClock
@@ -23,6 +23,7 @@ from agent.simulator.front import error_page, refusal
 from agent.simulator.server import Hangup, Request, Response, Server, listen
 from agent.simulator.spec import WorldSpec, default_spec
 from agent.simulator.state import load_world, save_world
+from agent.simulator.strangers import Strangers
 from agent.simulator.world import World
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Simulator:
         self.control_url = ""
         self.world, self._listeners = self._open(spec or default_spec(seed=seed), seed, port, password)
         self.port: int = next(iter(self._listeners.values())).getsockname()[1]
+        self.world.looks_outside = True
+        self._strangers = Strangers(self.port, self._found_out)
         self.certificates = self._certify()
         tls = {address: made.context() for address, made in self.certificates.items()}
         self._server = Server(self._listeners, self._answer, lambda address: self.world.nodes[address].incarnation,
@@ -111,6 +114,7 @@ class Simulator:
             self._control.stop()
         self._server.stop()
         self._runner.join()
+        self._strangers.stop()
         self._stack.close()
         if self._state_path:
             self._saver.join()
@@ -175,9 +179,16 @@ class Simulator:
         with self._changed:
             while not self._stopping:
                 self.world.advance()
+                self._strangers.attend(knocks.pending(self.world))
                 self._tell()
                 due = self.world.next_due()
                 self._changed.wait(None if due is None else max(0.0, due - self.world.clock.now()) / self._speed)
+
+    def _found_out(self, task: str, error: list[str]) -> None:
+        with self._changed:
+            self.world.advance()
+            knocks.answered(self.world, task, error)
+            self._tell()
 
     def _keep_saved(self) -> None:
         def is_due() -> bool:

@@ -22,7 +22,7 @@ def save_world(world: World) -> dict[str, Any]:
         "pools": {str(number): db.save() for number, db in world.pools.items()},
         "jobs": world.jobs, "held": world.held, "agenda": world.agenda, "sequence": world.sequence,
         "faults": [rule.save() for rule in world.faults], "fault_number": world.fault_number,
-        "strays": world.strays}
+        "strays": world.strays, "knocks": world.knocks}
 
 
 def load_world(state: dict[str, Any], clock: Clock) -> World:
@@ -43,5 +43,6 @@ def load_world(state: dict[str, Any], clock: Clock) -> World:
     world.sequence = int(state["sequence"])
     world.faults = [Rule(**rule) for rule in state.get("faults", ())]
     world.strays = [Stray(*stray) for stray in state.get("strays", ())]
+    world.knocks = dict(state.get("knocks", {}))
     world.fault_number = int(state.get("fault_number", 0))
     return world

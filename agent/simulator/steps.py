@@ -15,6 +15,7 @@ from agent.simulator import (
     hosts,
     incidents,
     joins,
+    knocks,
     leaving,
     machines,
     migrations,
@@ -29,7 +30,7 @@ from agent.simulator import (
     vms,
 )
 
-MODULES = (sessions, events, pools, joins, hosts, vms, migrations, evacuations, notices, incidents, sizes, ha,
+MODULES = (sessions, events, pools, joins, knocks, hosts, vms, migrations, evacuations, notices, incidents, sizes, ha,
            exclusion, emergency, leaving, balancing, drives, toolstacks, machines, pbds, designation,
            plugins, updates)
 

@@ -29,6 +29,7 @@ JOIN_ENABLED = 21.17
 JOIN_REFUSED = {"SESSION_AUTHENTICATION_FAILED": 2.5, "JOINING_HOST_CONNECTION_FAILED": 3.1,
                 "JOINING_HOST_CANNOT_HAVE_RUNNING_VMS": 0.5, "HOST_IS_SLAVE": 0.0}
 JOIN_UNKNOWN_NAME = 6.1
+JOIN_KNOCKS = 0.1  # at a live address that is no host's
 
 # pool.eject, from the call (seen; the reboot takes minutes on metal)
 EJECT_RETURNS = 0.12

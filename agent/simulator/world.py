@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from agent.simulator import daemons, emergency, faults, generic, incidents, plain, sessions, steps, timing
+from agent.simulator import daemons, emergency, faults, generic, incidents, knocks, plain, sessions, steps, timing
 from agent.simulator.arguments import bound
 from agent.simulator.call import LATER, Call, Clock, TaskWait
 from agent.simulator.calls import CallLog, CallRecord
@@ -44,6 +44,8 @@ class World:
         self.faults: list[faults.Rule] = []
         self.fault_number = 0
         self.strays: list[Stray] = []
+        self.knocks: dict[str, knocks.Knock] = {}  # joins that wait for what is no host of ours, by task
+        self.looks_outside = False  # whether somebody looks at those
         self.sequence = 0
         self._shifts = 0
 

@@ -86,6 +86,14 @@ class RealHosts:
         """Refuse."""
         raise NotReady("a real host does not tell the domains that no record shows")
 
+    def stranger(self, kind: str) -> str:
+        """Refuse."""
+        raise NotReady(f"nobody lets one who is {kind} listen beside real hosts")
+
+    def leave(self, address: str) -> None:
+        """Refuse."""
+        raise NotReady(f"nobody of ours listens at {address}")
+
     # ---- the state
     def _members(self, setting: str, urls: list[str]) -> None:
         """Let hosts join or leave until the first MEMBERS are a pool and the others alone."""

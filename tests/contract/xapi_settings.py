@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from xapi_cases import Case
 from xapi_client import Client
+from xapi_strangers import Stranger
 
 from agent.simulator import Simulator, strays
 from agent.simulator.clocks import SetClock
@@ -53,6 +54,7 @@ class Simulated:
         self.urls = [url for _name, url in simulator.hosts]
         self.clients = logged_in(self.urls, self.login)
         self.names = Bearings(self.urls).of(self.clients)
+        self._strangers: dict[str, Stranger] = {}
         if simulator.authority:
             self.names["authority"] = simulator.authority.ca_file.read_text(encoding="ascii")
 
@@ -87,6 +89,21 @@ class Simulated:
         with self._simulator.lock:
             return strays.listed(self._simulator.world)
 
+    def stranger(self, kind: str) -> str:
+        """Let one listen that is no host, at the hosts' port; return its address."""
+        stranger = Stranger(kind, self._simulator.port)
+        self._strangers[stranger.address] = stranger
+        return stranger.address
+
+    def leave(self, address: str) -> None:
+        """Let the stranger there end."""
+        self._strangers[address].close()
+
+    def close(self) -> None:
+        """Let all strangers end."""
+        for stranger in self._strangers.values():
+            stranger.close()
+
 
 @contextmanager
 def simulated(case: Case) -> Iterator[Simulated]:
@@ -98,7 +115,9 @@ def simulated(case: Case) -> Iterator[Simulated]:
         simulator = Simulator(spec, clock=clock, tls_folder=folder)
         simulator.start()
         stack.callback(simulator.stop)
-        yield Simulated(simulator, clock, case.is_timed)
+        setting = Simulated(simulator, clock, case.is_timed)
+        stack.callback(setting.close)
+        yield setting
 
 
 # ---- for simulated and real hosts

@@ -23,6 +23,8 @@ A step is a mapping; the key that it begins with says what it is, the others how
     start: a            begin the `call:` beside it on a connection of its own; `finish: a` waits for its end
     hang_up: a          close the connection of the call that was begun as a
     race: [s, a]        make the `call:` beside it in all these sessions at once; `winners: 1`, and the others `fails`
+    stranger: x         let something listen beside simulated hosts that is none, at the address `$x`: it answers `as:`
+                        hello (something else) or plain (that without TLS), or is silent; `leaves: x` ends it
     strays: x           the domains that run at simulated hosts though no record shows them are like x
     act: {kill: h1}     what happens to a machine outside the API: kill, crash, power_off, power_on, cut, one_way, mend,
                         enable, freeze, thaw, lose_daemon, and `{link: h1}` with `rate: bytes/s` beside it, without
@@ -54,7 +56,7 @@ WITHIN_S = 60.0      #: for waits that name no bound, in the hosts' seconds
 PATIENCE_S = 20.0    #: on top of every wait, for a machine that is busy
 OUTCOMES = ("gives", "fails", "drops", "garbles")
 KINDS = ("login", "call", "http", "raw", "tls", "task", "until", "start", "finish", "hang_up", "race", "act", "strays",
-         "pass")
+         "stranger", "leaves", "pass")
 THREADS = 200        #: at most; one for each call that waits
 LOOK_S = 0.02        #: how long an answer may take before time has to pass for it
 
@@ -83,6 +85,12 @@ class Setting(Protocol):
 
     def strays(self) -> list[dict[str, Any]]:
         """Return the domains that run though no record shows them."""
+
+    def stranger(self, kind: str) -> str:
+        """Let one listen that is no host; return its address.  Raises ValueError where it cannot."""
+
+    def leave(self, address: str) -> None:
+        """Let the stranger there end."""
 
 
 class Run:
@@ -288,6 +296,12 @@ class Run:
 
     def _strays(self, step: dict[str, Any]) -> None:
         self._compare("strays", self._setting.strays(), self._of(step["strays"]))
+
+    def _stranger(self, step: dict[str, Any]) -> None:
+        self._names[step["stranger"]] = self._setting.stranger(step["as"])
+
+    def _leaves(self, step: dict[str, Any]) -> None:
+        self._setting.leave(self._names[step["leaves"]])
 
     # ---- what comes out
     def _expect(self, step: Mapping[str, Any], outcome: Outcome) -> None:
