@@ -117,6 +117,10 @@ class Database:
         """Return references of the rows that were added, changed or deleted since the last flush."""
         return [ref for ref, (its, _row) in self._young.items() if its == cls]
 
+    def is_written(self, ref: str) -> bool:
+        """Tell whether a row is on disk, maybe as it was before."""
+        return self._young.get(ref, ("", {}))[1] is not None
+
     def lose_young(self) -> None:
         """Go back to what is on disk; the difference shows as changes of now."""
         defaults = {cls: self.table.classes[cls].defaults for cls in self.rows}

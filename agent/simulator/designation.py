@@ -92,6 +92,7 @@ def gone(world: "World", address: str, pool: int, untold: list[str]) -> None:
     for ref in db.refs("pool"):
         db.set("pool", ref, master=db.by_uuid("host", new.uuid) or NULL)
     toolstacks.forget_calls(world, pool)
+    db.flush()
     for node in world.members(pool):
         if node.power == "off" or node.address in untold:
             continue

@@ -2,12 +2,13 @@
 
 A member whose master stays away starts again and answers everything else with the reason why it is alone. One
 that is made the master goes on from its copy of the database, in a pool of its own, until others are pointed to
-it; the old master, should it come back, still thinks that it is one. (The copy is always fresh here.)
+it; the old master, should it come back, still thinks that it is one. The copy is fresh, unless
+a fault lets it lag.
 """
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import timing, toolstacks
+from agent.simulator import losses, timing, toolstacks
 from agent.simulator.derived import host_is_live
 from agent.simulator.failure import Failure
 from agent.simulator.ha import is_on
@@ -93,6 +94,8 @@ def promoted(world: "World", address: str) -> None:
     old, number = node.pool, world.new_pool()
     world.pools[number].load(world.pools[old].save())
     _change_pool(world, node, number, "")
+    if node.facts.pop("copy_lags", False) and world.pools[number].is_written(world.host_of(node)):
+        losses.lose(world, number, node)
     for pool in world.pools[number].refs("pool"):
         world.pools[number].set("pool", pool, master=world.host_of(node))
     toolstacks.gone(world, address)

@@ -136,6 +136,11 @@ def _enable(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
         db.set("host", host, enabled=True)
 
 
+def _lag(_world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    """Let a member's copy of the database be what was last written, should it be made the master by itself."""
+    node.facts["copy_lags"] = True
+
+
 def _freeze(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
     daemons.freeze(world, node)
 
@@ -190,5 +195,5 @@ def _resolved(db: "Database", value: Any, kind: str) -> Any:
 
 DEEDS = {"power_off": _power_off, "power_on": _power_on, "kill": _kill, "crash": _crash, "cut": _cut,
          "one_way": _one_way, "mend": _mend, "link": _link, "enable": _enable, "freeze": _freeze, "thaw": _thaw,
-         "lose_daemon": _lose_daemon, "apply_updates": _apply_updates}
+         "lose_daemon": _lose_daemon, "lag": _lag, "apply_updates": _apply_updates}
 STEPS = {"incident": happen}

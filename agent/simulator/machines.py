@@ -87,6 +87,8 @@ def booted(world: "World", address: str, operation: str) -> None:
     node.facts.pop("powering", None)
     node.booted_at, node.power = world.now, "down"
     db, host = world.pools[node.pool], world.host_of(node)
+    if node.is_master:
+        db.flush()  # what it goes on with is on its disk
     workers.set_operation(world, node.pool, "host", host, operation, "")
     for vm in db.get("host", host, "resident_VMs"):  # what ran here when power was lost runs no more
         if not db.get("VM", vm, "is_control_domain"):

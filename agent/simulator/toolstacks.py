@@ -25,6 +25,7 @@ def gone(world: "World", address: str) -> None:
     daemons.toolstack_gone(world, node)
     if node.is_master:
         forget_calls(world, node.pool)
+        world.pools[node.pool].flush()
     else:
         migrations.node_lost(world, node)
         host = world.host_of(node)
@@ -47,7 +48,6 @@ def forget_calls(world: "World", pool: int) -> None:
     addresses = {node.address for node in world.members(pool)}
     world.held = [held for held in world.held if held["node"] not in addresses]
     db.recreate_stamps("host")
-    db.flush()
 
 
 def back(world: "World", address: str, started_after: float, enabled_after: float) -> None:

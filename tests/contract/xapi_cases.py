@@ -9,7 +9,7 @@ import yaml
 
 FOLDER = Path(__file__).with_name("xapi")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C parser is ten times as fast
-OF_THE_SIMULATOR = ("kill", "crash", "power_off", "power_on", "cut", "one_way", "mend", "enable", "link",
+OF_THE_SIMULATOR = ("kill", "crash", "power_off", "power_on", "cut", "one_way", "mend", "enable", "link", "lag",
                     "apply_updates")
 
 

@@ -27,7 +27,7 @@ A step is a mapping; the key that it begins with says what it is, the others how
                         hello (something else) or plain (that without TLS), or is silent; `leaves: x` ends it
     strays: x           the domains that run at simulated hosts though no record shows them are like x
     act: {kill: h1}     what happens to a machine outside the API: kill, crash, power_off, power_on, cut, one_way, mend,
-                        enable, freeze, thaw, lose_daemon, and `{link: h1}` with `rate: bytes/s` beside it, without
+                        enable, freeze, thaw, lose_daemon, lag, and `{link: h1}` with `rate: bytes/s` beside it, without
                         one as built; a crash may have `loses: true`; apply_updates has `seconds: 60`; also
                         `{restart_toolstack: host1}`, which is host.restart_agent
 

@@ -143,3 +143,21 @@ def test_a_client_that_waits_with_its_old_token_is_told_that_what_was_deleted_is
     told = [event["operation"] for event in client("event.from", ["vm"], token, 0.0)["events"]
             if event["ref"] == halted]
     assert told == ["add"]
+
+
+def test_a_member_whose_copy_lags_knows_what_was_written_when_it_is_made_the_master() -> None:
+    client = pool()
+    vm, halted = ref(client, "VM", "v"), ref(client, "VM", "halted")
+    client("VM.destroy", halted)
+    client("VM.pool_migrate", vm, ref(client, "host", "h3"), {})
+    client.pass_time(120)
+    client.world.put_in(Incident(0, "lag", "h2"), Incident(0, "power_off", "h1"))
+    client.pass_time(90)
+    member = DirectClient(client.world, client.clock, "127.1.0.2")
+    member.session = member.raw("session.slave_local_login_with_password", "root", "secret")
+    member("pool.emergency_transition_to_master")
+    member.pass_time(60)
+    member.login()
+    assert member("VM.get_uuid", halted)
+    assert where(member, vm) == ("Halted", NULL)
+    assert [stray["host"] for stray in strays(member.world)] == ["h3"]
