@@ -55,6 +55,10 @@ def build(world: "World", spec: WorldSpec, addresses: list[str], password: str) 
             db.add("network", {"name_label": network.name, "bridge": f"xapi{len(db.rows['network'])}"})
     for vm in spec.vms:
         add_guest(world, vm)
+    for balancer in spec.balancing:
+        db = world.pools[world.node_named(balancer.pool).pool]
+        db.set("pool", db.refs("pool")[0], wlb_url=balancer.url, wlb_enabled=balancer.enabled, _balancer={
+            "evacuations": balancer.evacuations, "ratings": balancer.ratings, "failure": list(balancer.failure)})
     for plugin in spec.plugins:
         for node in world.nodes.values():
             if not plugin.hosts or node.name in plugin.hosts:

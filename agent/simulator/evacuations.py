@@ -5,7 +5,7 @@ Every target must be able to take every VM, or nothing moves; each batch ends be
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import exclusion, generic, ha, workers
+from agent.simulator import balancing, exclusion, generic, ha, workers
 from agent.simulator.arguments import numbers
 from agent.simulator.call import LATER
 from agent.simulator.database import Database
@@ -70,7 +70,7 @@ def evacuate(call: "Call", host: str, network: str, batch: int) -> object:
     ha.assert_keeps_plan(call.db, without=host)
     if exclusion.waits(call, host, network, batch):
         return LATER
-    moves, blocked = plan(call.world, call.db, host)
+    moves, blocked = _chosen(call, host)
     for reason in blocked.values():
         raise Failure(*reason)
     for target in dict(moves).values():
@@ -79,6 +79,27 @@ def evacuate(call: "Call", host: str, network: str, batch: int) -> object:
     workers.set_operation(call.world, call.node.pool, "host", host, task, "evacuate")
     _queue(call.world, call.node, host, task, moves, network, batch)
     return LATER
+
+
+def _chosen(call: "Call", host: str) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
+    """Return the appliance's plan, or xapi's own when there is none or it fails; that one is told of."""
+    db, (moves, blocked) = call.db, plan(call.world, call.db, host)
+    if balancing.is_consulted(db):
+        try:
+            return balancing.moves_of(db, host, blocked)
+        except Failure:
+            name, pool = db.get("host", host, "name_label"), db.refs("pool")[0]
+            db.add("message", {
+                "name": "WLB_CONSULTATION_FAILED", "priority": 3, "cls": "Host", "timestamp": call.world.moment(),
+                "obj_uuid": db.get("host", host, "uuid"),
+                "body": f"Wlb consultation for Host '{name}' failed (pool uuid: {db.get('pool', pool, 'uuid')})"})
+    return moves, blocked
+
+
+def recommendations(call: "Call", host: str) -> dict[str, list[str]]:
+    """Return for each VM where the appliance would move it, by the target's uuid, or why it stays."""
+    moves, stay = balancing.moves_of(call.db, host, plan(call.world, call.db, host)[1])
+    return stay | {vm: ["WLB", call.db.get("host", target, "uuid")] for vm, target in moves}
 
 
 def begin(world: "World", node: Node, host: str, moves: list[tuple[str, str]]) -> str:
@@ -150,5 +171,6 @@ def _end(world: "World", job: workers.Job, error: list[str]) -> None:
 
 
 CALLS = {"host.evacuate": evacuate, "host.assert_can_evacuate": assert_can_evacuate,
-         "host.get_vms_which_prevent_evacuation": preventing}
+         "host.get_vms_which_prevent_evacuation": preventing,
+         "host.retrieve_wlb_evacuate_recommendations": recommendations}
 STEPS = {"evacuate.next": next_batch}

@@ -73,6 +73,8 @@ def value_of(place: str, kind: str, value: Any) -> Any:
     if "dict" in kind:
         if not isinstance(value, dict):
             raise WorldError(f"{place}: a mapping is expected")
+        if kind.count("dict") > 1:
+            return {str(key): value_of(f"{place}.{key}", "dict", item) for key, item in value.items()}
         return {str(key): str(item) for key, item in value.items()}
     if "bool" in kind:
         if not isinstance(value, bool):

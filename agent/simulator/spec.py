@@ -113,6 +113,18 @@ class PluginSpec:
 
 
 @dataclass(frozen=True)
+class BalancerSpec:
+    """An appliance for workload balancing in one host's pool, and what it recommends, by names."""
+
+    pool: str  # a host of that pool
+    url: str = "wlb.invalid:8012"
+    enabled: bool = True
+    evacuations: dict[str, str] = field(default_factory=dict)  # VM -> where it goes when its host is emptied
+    ratings: dict[str, dict[str, str]] = field(default_factory=dict)  # VM -> host -> stars, or why it has none
+    failure: tuple[str, ...] = ()  # code and parameters, of whichever question
+
+
+@dataclass(frozen=True)
 class WorldSpec:
     """A whole world."""
 
@@ -123,6 +135,7 @@ class WorldSpec:
     vms: tuple[VmSpec, ...] = ()
     faults: tuple[FaultSpec, ...] = ()
     plugins: tuple[PluginSpec, ...] = ()
+    balancing: tuple[BalancerSpec, ...] = ()
 
 
 def default_spec(hosts: int = 4, vms: int = 24, seed: int = 0) -> WorldSpec:
@@ -158,7 +171,7 @@ def parse_spec(data: Any) -> WorldSpec:
     if not isinstance(data, dict):
         raise WorldError("a world is a mapping with at least `hosts`")
     kinds: dict[str, type] = {"hosts": HostSpec, "pools": PoolSpec, "storage": StorageSpec,
-                              "networks": NetworkSpec, "vms": VmSpec, "plugins": PluginSpec}
+                              "networks": NetworkSpec, "vms": VmSpec, "plugins": PluginSpec, "balancing": BalancerSpec}
     unknown = sorted(set(data) - {*kinds, "faults"})
     if unknown:
         raise WorldError(f"unknown key {unknown[0]!r}; a world has {', '.join(kinds)}, faults")

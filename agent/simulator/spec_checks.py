@@ -73,6 +73,10 @@ def _check_names(spec: "WorldSpec", places: Places) -> None:
               for name in one.addresses_on]
     named += [(f"{place}.hosts", name) for place, one in zip(places["plugins"], spec.plugins, strict=True)
               for name in one.hosts]
+    for place, balancer in zip(places["balancing"], spec.balancing, strict=True):
+        named += [(f"{place}.pool", balancer.pool)]
+        named += [(f"{place}.evacuations.{vm}", name) for vm, name in balancer.evacuations.items()]
+        named += [(f"{place}.ratings.{vm}", name) for vm, stars in balancer.ratings.items() for name in stars]
     named += [(f"{place}.host", vm.host) for place, vm in zip(places["vms"], spec.vms, strict=True)]
     for place, name in named:
         if name not in hosts:

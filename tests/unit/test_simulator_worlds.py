@@ -12,6 +12,7 @@ from agent.simulator import DirectClient, WorldError, direct_world, load_spec
 from agent.simulator.fault_spec import KINDS
 from agent.simulator.spec import (
     GIB,
+    BalancerSpec,
     HostSpec,
     NetworkSpec,
     PluginSpec,
@@ -113,7 +114,7 @@ def test_the_world_in_the_documentation_is_one_and_its_table_of_keys_is_complete
     assert [node.is_master for node in world.nodes.values()] == [True, False, True]
     assert {"job-1", "job-2"} <= {vm.name for vm in spec.vms}
     for kind, part in ((HostSpec, "hosts"), (PoolSpec, "pools"), (StorageSpec, "storage"), (NetworkSpec, "networks"),
-                       (VmSpec, "vms"), (PluginSpec, "plugins")):
+                       (VmSpec, "vms"), (PluginSpec, "plugins"), (BalancerSpec, "balancing")):
         row = next(line for line in text.splitlines() if line.startswith(f"| {part} |"))
         assert [one.name for one in fields(kind) if not re.search(rf"\b{one.name}\b", row)] == []
 
