@@ -16,7 +16,7 @@ PHASES = ("setup", "stream", "pause", "device", "teardown")
 BROKEN = ("INTERNAL_ERROR", 'xenopsd internal error: Failure("Failed to read HTTP response")')
 JOIN_PHASES = ("exchange", "record", "metadata", "role", "hook")
 JOIN_WITHOUT_VM = "vm"  # no phase: the metadata of one VM is not copied, and the join goes on
-EJECT_PHASES = ("role",)
+EJECT_PHASES = ("storage", "role")
 UNCLEAN = ("INTERNAL_ERROR", "a clean-up failed")  # seen to be an internal error; the text is a guess
 
 
@@ -44,6 +44,7 @@ class MigrationFault:
     migration: str  # the phase
     error: tuple[str, ...] = BROKEN
     seconds: float = 0.0  # after the phase has begun, if it lasts so long
+    reboot: bool = False  # of stream: the guest reboots, and is sent anew; only the third time is the end
     vm: str = ""
     host: str = ""  # the source or the target
     chance: float = 1.0
@@ -118,6 +119,8 @@ def _fault_of(place: str, entry: Any) -> FaultSpec:
         _check_call(place, fault)
     elif isinstance(fault, MigrationFault):
         _one_of(f"{place}.migration", fault.migration, PHASES)
+        if fault.reboot and fault.migration != "stream":
+            raise WorldError(f"{place}.reboot: a guest reboots while its memory is sent, in `stream`")
     elif isinstance(fault, JoinFault):
         _one_of(f"{place}.join", fault.join, (*JOIN_PHASES, JOIN_WITHOUT_VM))
         if fault.vm and fault.join != JOIN_WITHOUT_VM:

@@ -28,6 +28,7 @@ class Rule:
     do: str = "error"
     when: str = "before"
     seconds: float = 0.0
+    reboot: bool = False
     error: list[str] = field(default_factory=list)
     address: str = ""
     vm: str = ""
@@ -161,7 +162,8 @@ def at_phase(world: "World", job: dict[str, Any]) -> None:
     for rule in list(world.faults):
         if rule.migration == job["phase"] and rule.vm in ("", name) \
                 and rule.address in ("", job["node"], job["target"]) and rule.strikes(world):
-            world.later(rule.seconds, "migrate.struck", job=job["id"], phase=rule.migration, description=rule.error)
+            world.later(rule.seconds, "migrate.rebooted" if rule.reboot else "migrate.struck", job=job["id"],
+                        phase=rule.migration, description=rule.error)
             return
 
 

@@ -233,6 +233,24 @@ def struck(world: "World", job: str, phase: str, description: list[str]) -> None
         abort(world, job, description)
 
 
+def rebooted(world: "World", job: str, phase: str, description: list[str]) -> None:
+    """Begin anew with a guest that has rebooted while its memory was sent; the third time give up."""
+    found = world.jobs.get(job)
+    if found and found["phase"] == phase:
+        found["attempt"] = found.get("attempt", 1) + 1
+        if found["attempt"] > timing.MIGRATE_ATTEMPTS:
+            abort(world, job, description)
+            return
+        db, vm = world.pools[found["pool"]], found["vm"]
+        if db.has("VM", vm):
+            db.delete("VM_guest_metrics", db.get("VM", vm, "guest_metrics"))
+            build.start_domain(world, db, vm, db.get("VM", vm, "resident_on"))
+            db.set("VM", vm, scheduled_to_be_resident_on=found["host"])
+        found.update(phase="setup", stamp=found["stamp"] + 1, round=0, rate=0.0)
+        reflow(world)
+        world.later(timing.MIGRATE_SETUP, "migrate.stream", job=job)
+
+
 # ---- what others bring about
 def cancel_asked(world: "World", pool: int, task: str) -> None:
     """End the migration behind a task, if it has one that can still be cancelled."""
@@ -290,4 +308,4 @@ def reflow(world: "World") -> None:
 CALLS = {"VM.pool_migrate": pool_migrate}
 STEPS = {"migrate.begin": begin, "migrate.stream": stream, "migrate.leg": leg, "migrate.switch": switch,
          "migrate.end": finish, "migrate.retry": retry, "migrate.cancel": cancel, "migrate.abort": abort,
-         "migrate.struck": struck}
+         "migrate.struck": struck, "migrate.rebooted": rebooted}

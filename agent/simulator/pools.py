@@ -42,6 +42,10 @@ def eject(call: "Call", host: str) -> object:
 def ejected(world: "World", address: str, pool: int, task: str) -> None:
     """The master has forgotten the host, unless that failed; the host itself does not show it yet."""
     node, db = world.nodes[address], world.pools[pool]
+    stuck = faults.at_eject(world, "storage", address)
+    if stuck:  # what it has cannot be unplugged, so that it stays a member
+        _end_eject(world, pool, task, stuck)
+        return
     host, error = db.by_uuid("host", node.uuid), faults.at_eject(world, "role", address)
     if host:
         migrations.node_lost(world, node)
@@ -49,6 +53,13 @@ def ejected(world: "World", address: str, pool: int, task: str) -> None:
         hosts.forget(world, pool, host)
     elif host:
         world.later(timing.DECLARED_DEAD, "emergency.silent", pool=pool, host=host)
+    _end_eject(world, pool, task, error)
+    world.later(timing.EJECT_GONE - timing.EJECT_RETURNS, "eject.gone", address=address)
+    world.later(timing.EJECT_BACK - timing.EJECT_RETURNS, "eject.back", address=address)
+
+
+def _end_eject(world: "World", pool: int, task: str, error: list[str]) -> None:
+    db = world.pools[pool]
     for ref in db.refs("pool"):
         workers.set_operation(world, pool, "pool", ref, task, "")
         if db.has("task", task):
@@ -57,8 +68,6 @@ def ejected(world: "World", address: str, pool: int, task: str) -> None:
         world.fail_task(pool, task, error)
     else:
         world.finish_task(pool, task)
-    world.later(timing.EJECT_GONE - timing.EJECT_RETURNS, "eject.gone", address=address)
-    world.later(timing.EJECT_BACK - timing.EJECT_RETURNS, "eject.back", address=address)
 
 
 def eject_gone(world: "World", address: str) -> None:

@@ -72,9 +72,11 @@ VM_PAUSE = 0.1  # a guess
 VM_REBOOT = 3.0  # a guess
 MIGRATE_UNSENT = 0.04  # seen: a logout sooner after the call makes a migration fail in another way than a later one
 VM_STATE_EARLIER = 0.12  # seen: how long before the end of its operation a VM shows its new state
+VM_UPDATE_LASTS = 0.007  # seen: a task that shows for a moment when a VM has started
 VM_SUSPEND_RATE = 200e6  # bytes/s to the suspend SR, a guess
 WORKERS = 4  # threads for VM operations in each host's hypervisor daemon
 
+MIGRATE_ATTEMPTS = 3  # with a guest that reboots meanwhile
 MIGRATE_SETUP = 2.0
 MIGRATE_TEARDOWN = 2.0
 MIGRATE_PAUSE = 0.3

@@ -253,6 +253,9 @@ def done(world: "World", job: str) -> None:
             db.delete("VM_guest_metrics", db.get("VM", vm, "guest_metrics"))
             db.set("VM", vm, suspend_VDI=NULL)
             build.start_domain(world, db, vm, host)
+            if found["host"] != NULL:
+                task = world.new_task(found["pool"], "VM.update_allowed_operations", "")
+                world.later(timing.VM_UPDATE_LASTS, "power.updated", pool=found["pool"], task=task)
             if found.get("paused"):
                 db.set("VM", vm, power_state="Paused")
         elif found["then"] in ("pause", "unpause"):
@@ -264,6 +267,12 @@ def done(world: "World", job: str) -> None:
         else:
             build.stop_domain(db, vm)
     world.later(_shown(found), "power.over", job=job)
+
+
+def updated(world: "World", pool: int, task: str) -> None:
+    """xapi has worked out what the VM allows now; here that is computed whenever it is asked."""
+    if pool in world.pools:
+        world.pools[pool].delete("task", task)
 
 
 def over(world: "World", job: str) -> None:
@@ -306,4 +315,4 @@ CALLS = {
     "VM.suspend": suspend, "VM.pause": pause, "VM.unpause": unpause,
     "VM.power_state_reset": power_state_reset,
 }
-STEPS = {"power.begin": begin, "power.done": done, "power.over": over}
+STEPS = {"power.begin": begin, "power.done": done, "power.over": over, "power.updated": updated}

@@ -266,6 +266,7 @@ def test_the_log_numbers_calls_and_tells_when_they_ended_and_what_struck_them() 
     ({"call": "*", "do": "drop", "times": -1}, r"\.times: no negative"),
     ({"call": "*", "do": "drop", "why": 1}, "unknown key 'why'"),
     ({"migration": "flight"}, r"\.migration: 'flight' is not known"),
+    ({"migration": "setup", "reboot": True}, r"\.reboot: a guest reboots while its memory is sent"),
     ({"join": "late"}, r"\.join: 'late' is not known"),
     ({"join": "role", "vm": "v"}, r"\.vm: only `join: vm`"),
     ({"join": "vm", "vm": "w"}, "no VM 'w'"),
