@@ -7,7 +7,7 @@ gets on joining. Knows record contents; knows no calls and no time but the prese
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import drives
+from agent.simulator import certificate_records, drives
 from agent.simulator.database import Database, Row
 from agent.simulator.memory import DOM0_MEMORY, HOST_OVERHEAD, MIB, overhead_bytes
 from agent.simulator.node import Node
@@ -171,32 +171,12 @@ def add_host(world: "World", node: Node) -> str:
         db.add("PIF", pif)
     show_on_interfaces(db, traits, db.get("host", host, "PIFs"))
     show_on_host(db, traits, host)
-    _add_certificate(world, db, node, host)
+    certificate_records.show(world, db, node, host)
     if node.facts.get("bonds"):
         db.add("Bond", {"master": db.get("host", host, "PIFs")[-1]})
     if node.facts.get("vlans"):
         db.add("VLAN", {"tag": 7, "tagged_PIF": db.get("host", host, "PIFs")[-1]})
     return host
-
-
-def present_certificate(world: "World", node: Node, certificate: dict[str, Any]) -> None:
-    """Let a machine present this certificate (`pem`, `fingerprint`, `not_before`, `not_after`) from now on."""
-    node.facts["certificate"] = certificate
-    db, host = world.pools.get(node.pool), world.host_of(node)
-    if db is None or not db.has("host", host):
-        return
-    for old in db.get("host", host, "certificates"):
-        db.delete("Certificate", old)
-    _add_certificate(world, db, node, host)
-
-
-def _add_certificate(world: "World", db: Database, node: Node, host: str) -> None:
-    made = node.facts.get("certificate")
-    if made:
-        db.add("Certificate", {
-            "host": host, "type": "host", "fingerprint": made["fingerprint"],
-            "fingerprint_sha256": made["fingerprint"], "not_before": world.moment(made["not_before"]),
-            "not_after": world.moment(made["not_after"])})
 
 
 def add_processors(db: Database, node: Node, host: str) -> None:

@@ -144,18 +144,9 @@ def get_uncooperative(_call: "Call", _host: str) -> list[str]:
     return []
 
 
-def get_server_certificate(call: "Call", host: str) -> str:
-    """Return the certificate that the machine presents, as PEM; without TLS there is none."""
-    made = call.world.node_of_host(call.db, host).facts.get("certificate")
-    if not made:
-        raise Failure("NOT_IMPLEMENTED", "host.get_server_certificate without --tls")
-    return str(made["pem"])
-
-
 CALLS = {
     "host.disable": disable, "host.enable": enable, "host.restart_agent": restart_agent, "host.reboot": reboot,
     "host.shutdown": shutdown, "host.destroy": destroy, "host.compute_free_memory": compute_free_memory,
     "host.compute_memory_overhead": compute_memory_overhead, "host.get_servertime": get_servertime,
     "host.get_server_localtime": get_server_localtime, "host.get_uncooperative_resident_VMs": get_uncooperative,
-    "host.get_server_certificate": get_server_certificate,
 }

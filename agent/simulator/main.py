@@ -47,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
                        help="root's, on all hosts (default %(default)s)")
     where.add_argument("--tls", nargs="?", const="", metavar="FOLDER", help=(
         "HTTPS too, on the same port; certificates are kept in FOLDER, without one they go at the end"))
+    where.add_argument("--self-signed", action="store_true", help=(
+        "with --tls: each host's certificate vouches for itself and has an RSA key, as a real host's"))
     faults = options.add_argument_group("what goes wrong, and what was called")
     faults.add_argument("--swarm", type=int, metavar="SEED",
                         help="faults drawn by this seed, for ten simulated minutes")
@@ -89,18 +91,20 @@ def simulator_of(args: argparse.Namespace, stack: contextlib.ExitStack) -> Simul
     if args.swarm is not None:
         spec = replace(spec, faults=(*spec.faults, *swarm(spec, args.swarm)))
     folder = args.tls
+    if args.self_signed and folder is None:
+        raise WorldError("--self-signed says how certificates are made: it goes with --tls")
     if folder == "":
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="corral-simulator-"))
     return Simulator(spec, speed=args.speed, seed=args.seed, port=args.port, state_path=args.state,
                      password=args.password, tls_folder=None if folder is None else Path(folder),
-                     control_port=args.control, calls_path=args.calls)
+                     self_signed=args.self_signed, control_port=args.control, calls_path=args.calls)
 
 
 def announcements(simulator: Simulator) -> Iterator[str]:
     """Yield the lines that tell where everything is; the last is `ready`."""
     yield from (f"host {name} {url}" for name, url in simulator.hosts)
     if simulator.authority:
-        yield f"ca {simulator.authority.ca_file} {simulator.authority.fingerprint}"
+        yield f"ca {simulator.authority.ca_file} {simulator.authority.fingerprint or 'self-signed'}"
         for node in simulator.world.nodes.values():
             yield f"certificate {node.name} {simulator.certificates[node.address].fingerprint}"
     if simulator.control_url:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, knocks, wire_json, wire_xml
+from agent.simulator import build, certificate_records, knocks, wire_json, wire_xml
 from agent.simulator.call import Clock, Waiting
 from agent.simulator.calls import CallRecord
 from agent.simulator.clocks import ScaledClock, WallClock
@@ -27,7 +27,7 @@ from agent.simulator.strangers import Strangers
 from agent.simulator.world import World
 
 if TYPE_CHECKING:
-    from agent.simulator.certificates import Authority, HostCertificate
+    from agent.simulator.certificates import HostCertificate, Issuer
 
 DEFAULT_PASSWORD = "corral-sim"  # noqa: S105  opens nothing but simulated hosts on loopback
 CONTROL_ADDRESS = "127.0.0.1"
@@ -43,13 +43,14 @@ class Simulator:
     `clock` is the wall clock (`now()` in seconds); `speed` is simulated seconds per wall second for all
     that hypervisors do, while clients' event.from time-outs stay wall seconds. `port` 0 takes a free one.
     With `state_path` the world is kept there and, if the file exists, goes on from it; the spec is then
-    not looked at. With `tls_folder` hosts answer HTTPS on the same port too, with certificates kept there.
+    not looked at. With `tls_folder` hosts answer HTTPS on the same port too, with certificates kept there, of one
+    authority or, `self_signed`, each its own.
     With `control_port` (0 = a free one) control.py listens; `calls_path` gets a line of JSON for each call.
     """
 
     def __init__(self, spec: WorldSpec | None = None, *, clock: Clock | None = None, speed: float = 1.0, seed: int = 0,
                  port: int = 0, state_path: Path | None = None, password: str = DEFAULT_PASSWORD,
-                 tls_folder: Path | None = None, control_port: int | None = None,
+                 tls_folder: Path | None = None, self_signed: bool = False, control_port: int | None = None,
                  calls_path: Path | None = None) -> None:
         if speed <= 0:
             raise WorldError("the speed must be more than 0")
@@ -57,7 +58,7 @@ class Simulator:
             raise WorldError(f"there is no port {port}")
         if state_path and not state_path.parent.is_dir():
             raise WorldError(f"there is no folder {state_path.parent} to keep the state in")
-        self.authority = _authority(tls_folder) if tls_folder else None
+        self.authority = _issuer(tls_folder, self_signed) if tls_folder else None
         self._clock, self._speed, self._state_path = clock or WallClock(), speed, state_path
         self._changed = threading.Condition()
         self._stopping = False
@@ -163,10 +164,15 @@ class Simulator:
             return made
         for node in self.world.nodes.values():
             made[node.address] = one = self.authority.certificate(node.name, node.address)
-            build.present_certificate(self.world, node, {
-                "pem": one.pem, "fingerprint": one.fingerprint, "not_before": one.not_before,
-                "not_after": one.not_after})
+            internal = self.authority.internal(node.name, node.address)
+            certificate_records.keep(self.world, node, "host", one.facts)
+            certificate_records.keep(self.world, node, "host_internal", internal.facts)
+        self.world.reissue = self._reissued
         return made
+
+    def _reissued(self, name: str, address: str) -> dict[str, Any]:
+        assert self.authority is not None, "it was put there with an authority"
+        return self.authority.internal(name, address, anew=True).facts
 
     def _listen_for_control(self, port: int) -> Server:
         control = Control(self.world, self._changed, self._tell, self._speed)
@@ -306,9 +312,9 @@ def _logging(world: World, path: Path) -> Iterator[None]:
         world.calls.sink = None
 
 
-def _authority(folder: Path) -> "Authority":
+def _issuer(folder: Path, self_signed: bool) -> "Issuer":
     try:
-        from agent.simulator.certificates import Authority
+        from agent.simulator.certificates import Authority, SelfSigned
     except ImportError as exc:
         raise WorldError("TLS needs the package `cryptography`: pip install 'corral[simulator-tls]'") from exc
-    return Authority(folder)
+    return SelfSigned(folder) if self_signed else Authority(folder)

@@ -5,6 +5,7 @@ from typing import Any
 
 from agent.simulator import (
     balancing,
+    certificate_calls,
     designation,
     drives,
     emergency,
@@ -32,7 +33,7 @@ from agent.simulator import (
 
 MODULES = (sessions, events, pools, joins, knocks, hosts, vms, migrations, evacuations, notices, incidents, sizes, ha,
            exclusion, emergency, leaving, balancing, drives, toolstacks, machines, pbds, designation,
-           plugins, updates)
+           plugins, updates, certificate_calls)
 
 
 def tick(_world: Any) -> None:

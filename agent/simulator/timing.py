@@ -74,6 +74,7 @@ MIGRATE_UNSENT = 0.04  # seen: a logout sooner after the call makes a migration 
 VM_STATE_EARLIER = 0.12  # seen: how long before the end of its operation a VM shows its new state
 VM_UPDATE_LASTS = 0.007  # seen: a task that shows for a moment when a VM has started
 VM_SUSPEND_RATE = 200e6  # bytes/s to the suspend SR, a guess
+CERTIFICATE_REFRESH = 10.7  # seen
 WORKERS = 4  # threads for VM operations in each host's hypervisor daemon
 
 MIGRATE_ATTEMPTS = 3  # with a guest that reboots meanwhile

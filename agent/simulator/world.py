@@ -46,6 +46,7 @@ class World:
         self.strays: list[Stray] = []
         self.knocks: dict[str, knocks.Knock] = {}  # joins that wait for what is no host of ours, by task
         self.looks_outside = False  # whether somebody looks at those
+        self.reissue: Callable[[str, str], dict[str, Any]] | None = None  # makes a machine's internal certificate
         self.sequence = 0
         self._shifts = 0
 

@@ -20,7 +20,7 @@ from oslo_config import cfg
 
 from agent.settings import settings_from
 from agent.simulator import Simulator, default_spec
-from agent.simulator.certificates import Authority, fingerprint_of
+from agent.simulator.certificates import Authority, SelfSigned, fingerprint_of
 from agent.xenapi.session import Access, XenHypervisor
 from agent.xenapi.trust import pins_of
 from common import config, errors
@@ -112,11 +112,13 @@ def test_a_certificate_may_be_changed_while_the_old_and_the_new_are_pinned(simul
 
 def test_a_certificate_that_is_its_own_authority_is_trusted_by_its_file(simulator: Simulator, tmp_path: Path) -> None:
     # As xapi's self-signed one, which operators copy from the host.
-    other = Authority(tmp_path)
-    own = tmp_path / "own.pem"
-    own.write_text(other.certificate("h1", "127.0.0.1").pem + other.ca_file.read_text())
-    with tls_before(simulator, other.certificate("h1", "127.0.0.1").context()) as url:
-        assert located(simulator, url, ca_file=str(own))[0] == "standalone"
+    own = SelfSigned(tmp_path)
+    made = own.certificate("h1", "127.0.0.1")
+    with tls_before(simulator, made.context()) as url:
+        assert located(simulator, url, ca_file=str(own.ca_file))[0] == "standalone"
+        assert located(simulator, url, pins=(made.fingerprint,))[0] == "standalone"
+        assert located(simulator, url)[1].startswith("hypervisor_tls: ")
+        assert located(simulator, url, ca_file=ca_file(simulator))[1].startswith("hypervisor_tls: ")
 
 
 Served = Callable[[Path], tuple[ssl.SSLContext, str]]

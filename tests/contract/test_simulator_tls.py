@@ -39,6 +39,12 @@ def session(simulator: Simulator, number: int = 0) -> Any:
     return client
 
 
+def prints(client: Any, kind: str = "host") -> set[str]:
+    """Return the fingerprints of a kind that the API shows."""
+    records = client.xenapi.Certificate.get_all_records().values()
+    return {record["fingerprint"] for record in records if record["type"] == kind}
+
+
 def test_the_xenapi_package_verifies_a_host_by_the_authority_and_its_address(sim: Simulator) -> None:
     assert all(url.startswith("https://") for _name, url in sim.hosts)
     client = session(sim)
@@ -92,11 +98,10 @@ def test_only_tls_1_2_is_spoken(sim: Simulator) -> None:
 
 def test_a_joined_host_keeps_its_certificate_in_the_pool(sim: Simulator) -> None:
     joiner, master = session(sim, 1), session(sim)
-    shown = joiner.xenapi.Certificate.get_all_records().values()
+    shown = prints(joiner)
     joiner.xenapi.pool.join(urlsplit(sim.hosts[0][1]).hostname, *sim.login)
-    prints = {record["fingerprint"] for record in master.xenapi.Certificate.get_all_records().values()}
-    assert prints == {one.fingerprint for one in sim.certificates.values()}
-    assert {record["fingerprint"] for record in shown} < prints
+    assert prints(master) == {one.fingerprint for one in sim.certificates.values()}
+    assert shown < prints(master)
 
 
 def test_certificates_in_a_folder_are_used_again(tmp_path: Path) -> None:
@@ -132,6 +137,14 @@ def test_the_program_says_which_authority_to_trust(tmp_path: Path) -> None:
     assert (process.returncode, out, error) == (0, "", "")
 
 
+def test_self_signed_certificates_without_tls_are_refused() -> None:
+    ended = subprocess.run([sys.executable, "-m", "agent.simulator.main", "--self-signed"], capture_output=True,
+                           text=True, timeout=DEADLINE_S, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "corral-simulator: --self-signed says how certificates are made: it goes with --tls\n")
+
+
 def test_without_the_certificate_library_the_program_says_what_to_install() -> None:
     code = ("import sys; sys.modules['cryptography'] = None; from agent.simulator.main import main; "
             "sys.exit(main(['--tls']))")
@@ -148,6 +161,52 @@ def test_a_simulator_that_goes_on_presents_the_certificates_that_it_had(tmp_path
         simulator = Simulator(default_spec(hosts=1, vms=0), tls_folder=tmp_path, state_path=tmp_path / "state.json")
         simulator.start()
         client = session(simulator)
-        shown.append([record["fingerprint"] for record in client.xenapi.Certificate.get_all_records().values()])
+        shown.append((prints(client), prints(client, "host_internal")))
         simulator.stop()
-    assert shown[0] == shown[1] and len(shown[0]) == 1
+    assert shown[0] == shown[1] and shown[0][0] != shown[0][1]
+
+
+def test_a_refreshed_internal_certificate_is_still_there_when_the_simulator_goes_on(tmp_path: Path) -> None:
+    shown = []
+    for time in range(2):
+        simulator = Simulator(default_spec(hosts=1, vms=0), speed=100, tls_folder=tmp_path,
+                              state_path=tmp_path / "state.json")
+        simulator.start()
+        client = session(simulator)
+        shown.append(prints(client, "host_internal"))
+        if not time:
+            client.xenapi.host.refresh_server_certificate(client.xenapi.host.get_all()[0])
+            shown.append(prints(client, "host_internal"))
+        simulator.stop()
+    first, refreshed, again = shown
+    assert first != refreshed == again
+
+
+def test_without_tls_no_certificate_can_be_refreshed() -> None:
+    simulator = Simulator(default_spec(hosts=1, vms=0))
+    simulator.start()
+    client = XenAPI.Session(simulator.hosts[0][1])
+    client.xenapi.login_with_password(*simulator.login)
+    with pytest.raises(XenAPI.Failure) as caught:
+        client.xenapi.host.refresh_server_certificate(client.xenapi.host.get_all()[0])
+    simulator.stop()
+    assert caught.value.details[0] == "NOT_IMPLEMENTED"
+
+
+def test_self_signed_certificates_of_all_hosts_are_in_one_file_and_each_vouches_for_its_host_only(
+        tmp_path: Path) -> None:
+    first = Simulator(default_spec(hosts=2, vms=0), tls_folder=tmp_path, self_signed=True)
+    first.start()
+    for number in range(2):
+        assert session(first, number)
+    own = [ssl.create_default_context(cadata=one.pem) for one in first.certificates.values()]
+    stranger = xmlrpc.client.SafeTransport(context=own[1])
+    with pytest.raises(ssl.SSLCertVerificationError):
+        XenAPI.Session(first.hosts[0][1], transport=stranger).xenapi.login_with_password(*first.login)
+    first.stop()
+    for self_signed, same in ((True, True), (False, False), (True, False)):  # another kind is made anew
+        second = Simulator(default_spec(hosts=2, vms=0), port=first.port, tls_folder=tmp_path, self_signed=self_signed)
+        both = set(first.certificates) & set(second.certificates)
+        assert both and all((first.certificates[one] == second.certificates[one]) is same for one in both)
+        second.start()
+        second.stop()

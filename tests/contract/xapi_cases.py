@@ -36,7 +36,8 @@ class Case:
     steps: list[dict[str, Any]] = field(repr=False)
     setting: str = "pair"
     world: dict[str, Any] | None = field(default=None, repr=False)
-    tls: bool = False              #: whether simulated hosts have certificates
+    tls: bool = False              #: whether simulated hosts have certificates ...
+    self_signed: bool = False      #: ... that each vouch for themselves, as real ones do
     simulator_only: str = ""
     real_time: bool = False        #: whether the seconds that it lets pass are roughly enough for real hosts too
 

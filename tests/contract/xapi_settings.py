@@ -112,7 +112,7 @@ def simulated(case: Case) -> Iterator[Simulated]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory())) if case.tls else None
         spec = parse_spec(case.world or world_of(case.setting))
-        simulator = Simulator(spec, clock=clock, tls_folder=folder)
+        simulator = Simulator(spec, clock=clock, tls_folder=folder, self_signed=case.self_signed)
         simulator.start()
         stack.callback(simulator.stop)
         setting = Simulated(simulator, clock, case.is_timed)

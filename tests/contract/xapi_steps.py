@@ -14,7 +14,7 @@ A step is a mapping; the key that it begins with says what it is, the others how
     raw: {send: [...]}  these lines on a connection of their own; then `answers: regex` must come, and it `closes: true`
     tls: {...}          a handshake in the `version: "1.2"` as `name:` (the host's address) that trusts `trust:` own
                         (what vouches for the host), anyone, or else what everybody trusts; gives what was agreed and
-                        the certificate: version, pem, fingerprint, common_name, hosts, addresses, years; or
+                        the certificate: version, cipher, pem, fingerprint, common_name, hosts, addresses, years; or
                         `refused: regex`
     pass: 1.5           so many seconds of the hosts go by; then none do by themselves
     task: $t            wait until it `ends: success`, failure or cancelled; `error: [...]`, `result: text`
