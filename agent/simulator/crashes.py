@@ -8,7 +8,7 @@ says that it runs at home, and its domain runs at the destination under a name t
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, migrations, workers
+from agent.simulator import build, disks, migrations, workers
 from agent.simulator.node import Node
 from agent.simulator.strays import Stray
 from agent.simulator.table import NULL
@@ -51,6 +51,8 @@ def _forgotten(world: "World", job: workers.Job, master: Node) -> None:
     else:
         host = job["host"] if end == "moved" and db.has("host", job["host"]) else db.get("VM", job["vm"], "resident_on")
         db.set("VM", job["vm"], resident_on=host, scheduled_to_be_resident_on=NULL)
+        if host == job["host"]:
+            disks.settle(db, job["vm"], job.get("places", {}))
 
 
 def _moved_all_the_same(world: "World", job: workers.Job, node: Node) -> None:
@@ -61,6 +63,7 @@ def _moved_all_the_same(world: "World", job: workers.Job, node: Node) -> None:
         world.strays.append(Stray(db.get("VM", job["vm"], "uuid"), job["target"], job["node"], renamed=True))
     elif db.has("VM", job["vm"]) and db.has("host", job["host"]):
         db.set("VM", job["vm"], resident_on=job["host"], scheduled_to_be_resident_on=NULL)
+        disks.settle(db, job["vm"], job.get("places", {}))
     workers.end(world, job)
     world.fail_task(job["pool"], job["task"], ["CANNOT_CONTACT_HOST", host] if at_source else [
         "INTERNAL_ERROR", 'xenopsd internal error: Failure("Failed to read HTTP response")'])

@@ -63,11 +63,15 @@ def assert_known(world: "World", task: str) -> None:
 
 
 def toolstack_gone(world: "World", node: Node) -> None:
-    """End, with a toolstack, what only it still waits for; a master's end leaves at home what a frozen one was sent."""
+    """End, with a toolstack, what only it still waits for: the lost, and disks that it copies.
+
+    A master's end leaves at home what a frozen one was sent.
+    """
     for job in list(world.jobs.values()):
         ours = job["node"] == node.address or (node.is_master and job["pool"] == node.pool)
         unsent = job["kind"] == "migrate" and job["phase"] in migrations.CANCELLABLE and is_frozen(world, job)
-        if ours and (job["phase"] == LOST or (unsent and node.is_master)):
+        copying = job["phase"] == "mirror" and job["node"] == node.address
+        if copying or (ours and (job["phase"] == LOST or (unsent and node.is_master))):
             workers.end(world, job)
             db = world.pools[job["pool"]]
             if db.has("VM", job["vm"]):

@@ -13,6 +13,7 @@ from agent.simulator.reading import entry_of
 from agent.simulator.table import load_table
 
 PHASES = ("setup", "stream", "pause", "device", "teardown")
+COPYING = "mirror"  # of disks, before all these; only VM.migrate_send has it
 BROKEN = ("INTERNAL_ERROR", 'xenopsd internal error: Failure("Failed to read HTTP response")')
 JOIN_PHASES = ("exchange", "record", "metadata", "role", "hook")
 JOIN_WITHOUT_VM = "vm"  # no phase: the metadata of one VM is not copied, and the join goes on
@@ -118,7 +119,7 @@ def _fault_of(place: str, entry: Any) -> FaultSpec:
     if isinstance(fault, CallFault):
         _check_call(place, fault)
     elif isinstance(fault, MigrationFault):
-        _one_of(f"{place}.migration", fault.migration, PHASES)
+        _one_of(f"{place}.migration", fault.migration, (COPYING, *PHASES))
         if fault.reboot and fault.migration != "stream":
             raise WorldError(f"{place}.reboot: a guest reboots while its memory is sent, in `stream`")
     elif isinstance(fault, JoinFault):

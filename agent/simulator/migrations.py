@@ -7,7 +7,7 @@ nothing left, the VM pauses for the rest. The streams of a machine share its lin
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, exclusion, faults, ha, strays, timing, workers
+from agent.simulator import build, disks, exclusion, faults, ha, strays, timing, workers
 from agent.simulator.arguments import numbers
 from agent.simulator.call import LATER
 from agent.simulator.derived import is_upgrading
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 NO_CONNECTION = 'xenopsd internal error: Xmlrpc.Parse_error("open_tag(html)", "open_tag(methodResponse)", _)'
 NO_SESSION = 'xenopsd internal error: Xenops_migrate.Remote_failed("unmarshalling error message from remote")'
 CANCEL_POINTS = "debug_info:cancel_points_seen"
-CANCELLABLE = ("queued", "setup", "stream")
-STREAMING = ("stream", "pause")
+CANCELLABLE = ("mirror", "queued", "setup", "stream")
+STREAMING = ("mirror", "stream", "pause")
 
 
 def pool_migrate(call: "Call", vm: str, host: str, options: dict[str, str]) -> object:
@@ -35,16 +35,12 @@ def pool_migrate(call: "Call", vm: str, host: str, options: dict[str, str]) -> o
     there = world.node_of_host(db, host)
     if there.is_master and there.facts.get("frozen"):
         # seen: a master's xapi asks its own daemon for the processor, before anything shows
-        world.held.append({"node": call.node.address, "vm": vm, "host": host, "options": options,
-                           "task": call.defer(), "session": call.session})
+        _hold(call, vm, call.defer(), host, options)
         world.later(timing.FROZEN_LOOK, "migrate.retry", vm=vm)
         return LATER
     if not force:
         assert_cpu(world, db, vm, host)
-    busy = db.get("VM", vm, "current_operations") or workers.jobs_of(world, vm)
-    if busy and db.get("VM", vm, "power_state") == "Running":
-        world.held.append({"node": call.node.address, "vm": vm, "host": host, "options": options,
-                           "task": call.defer(cancellable=True), "session": call.session})
+    if waits(call, vm, host, options):
         return LATER
     assert_can_move(db, vm, force=force)
     source = world.node_of_host(db, db.get("VM", vm, "resident_on"))
@@ -53,20 +49,49 @@ def pool_migrate(call: "Call", vm: str, host: str, options: dict[str, str]) -> o
         raise Failure("NOT_SUPPORTED_DURING_UPGRADE")
     assert_can_boot(world, db, vm, host, cpu=not force)
     assert_network(call, host, options.get("network", ""))
-    strays.assert_no_ghost(world, db, vm)
-    if host != db.get("VM", vm, "resident_on"):
-        ha.assert_keeps_plan(db, moved=(vm, host))
-        exclusion.assert_takes_guests(db, host)
+    assert_may_leave(call, vm, host)
+    launch(call, vm, host, "pool_migrate")
+    return LATER
+
+
+def waits(call: "Call", vm: str, *args: Any) -> bool:
+    """Tell whether the call must wait for another operation of the VM; it is made again when that is over."""
+    busy = call.db.get("VM", vm, "current_operations") or workers.jobs_of(call.world, vm)
+    if not busy or call.db.get("VM", vm, "power_state") != "Running":
+        return False
+    _hold(call, vm, call.defer(cancellable=True), *args)
+    return True
+
+
+def _hold(call: "Call", vm: str, task: str, *args: Any) -> None:
+    call.world.held.append({"node": call.node.address, "vm": vm, "method": call.message.full_name, "args": list(args),
+                            "task": task, "session": call.session})
+
+
+def assert_may_leave(call: "Call", vm: str, host: str) -> None:
+    """Raise what only the moment has against a move: no domain, the HA plan, a target that is being emptied."""
+    strays.assert_no_ghost(call.world, call.db, vm)
+    if host != call.db.get("VM", vm, "resident_on"):
+        ha.assert_keeps_plan(call.db, moved=(vm, host))
+        exclusion.assert_takes_guests(call.db, host)
+
+
+def launch(call: "Call", vm: str, host: str, operation: str, **more: Any) -> None:
+    """Reserve the target and begin; `more` is what a move with disks has beside (storage_motion.py)."""
+    world, db = call.world, call.db
+    source, target = (world.node_of_host(db, ref) for ref in (db.get("VM", vm, "resident_on"), host))
     call.defer(cancellable=True)
     memory = float(db.get("VM", vm, "memory_dynamic_min"))
     dirty, working = db.get("VM", vm, "_dirty_rate"), db.get("VM", vm, "_working_set")
-    workers.begin(call, "migrate", source, vm, vm_operation="pool_migrate", host=host, host_operation="vm_migrate",
-                  target=target.address, memory=memory,
-                  dirty=memory * 0.01 if dirty in (None, -1) else float(dirty),
-                  working=memory * 0.1 if working in (None, -1) else float(working),
-                  round=0, left=0.0, rate=0.0, at=world.now, stamp=0, began=0.0, chunks=0)
+    begun = {"round": 0, "left": 0.0, "rate": 0.0, "at": world.now, "stamp": 0, "began": 0.0, "chunks": 0}
+    job = workers.begin(call, "migrate", source, vm, vm_operation=operation, host=host, host_operation="vm_migrate",
+                        target=target.address, memory=memory,
+                        dirty=memory * 0.01 if dirty in (None, -1) else float(dirty),
+                        working=memory * 0.1 if working in (None, -1) else float(working), **{**begun, **more})
     db.set("VM", vm, scheduled_to_be_resident_on=host)
-    return LATER
+    if job["phase"] in STREAMING:
+        reflow(world)
+        faults.at_phase(world, job)
 
 
 def assert_network(call: "Call", host: str, network: str) -> None:
@@ -112,7 +137,9 @@ def leg(world: "World", job: str, stamp: int) -> None:
     if not found or found["stamp"] != stamp:
         return
     found.update(left=0.0, at=world.now)
-    if found["phase"] == "pause":
+    if found["phase"] == "mirror":
+        workers.queue(world, found)
+    elif found["phase"] == "pause":
         found["phase"] = "device"
         world.later(timing.MIGRATE_PAUSE, "migrate.switch", job=job)
         faults.at_phase(world, found)
@@ -153,6 +180,7 @@ def switch(world: "World", job: str) -> None:
     db = world.pools[found["pool"]]
     if db.has("VM", found["vm"]) and db.has("host", found["host"]):
         db.set("VM", found["vm"], resident_on=found["host"], scheduled_to_be_resident_on=NULL)
+        disks.settle(db, found["vm"], found.get("places", {}))
         names = [world.name_of(found["pool"], cls, found[key]) for cls, key in (("VM", "vm"), ("host", "host"))]
         db.add("message", {"name": "VM_MIGRATED", "priority": 3, "cls": "VM", "timestamp": world.moment(),
                            "obj_uuid": db.get("VM", found["vm"], "uuid"),
@@ -177,7 +205,7 @@ def finish(world: "World", job: str) -> None:
     found = world.jobs.get(job)
     if found:
         workers.end(world, found)
-        world.finish_task(found["pool"], found["task"])
+        world.finish_task(found["pool"], found["task"], found.get("result"))
 
 
 def retry(world: "World", vm: str) -> None:
@@ -192,11 +220,9 @@ def retry(world: "World", vm: str) -> None:
     world.held.remove(held)
     if not db.has("task", held["task"]):
         return
-    call = world.resumed_call(node, "VM.pool_migrate", held["session"], held["task"])
+    call = world.resumed_call(node, held["method"], held["session"], held["task"])
     try:
-        if not db.has("VM", vm) or not db.has("host", held["host"]):
-            raise Failure("HANDLE_INVALID", "VM", vm)
-        pool_migrate(call, vm, held["host"], held["options"])
+        world.serve(call, [vm, *held["args"]])
     except Failure as failure:
         world.fail_task(node.pool, held["task"], failure.description)
         world.later(0, "migrate.retry", vm=vm)

@@ -16,7 +16,7 @@ BLOCKER_CODES = (("pci", "VM_HAS_PCI_ATTACHED"), ("vgpu", "VM_HAS_VGPU"), ("vusb
 
 
 def assert_can_boot(world: "World", db: Database, vm: str, host: str, *, memory: bool = True,
-                    cpu: bool = True) -> None:
+                    cpu: bool = True, storage: bool = True) -> None:
     """Raise the first reason why the VM cannot run on the host."""
     at_home = db.get("VM", vm, "resident_on") == host
     if not host_is_live(db, host):
@@ -26,7 +26,8 @@ def assert_can_boot(world: "World", db: Database, vm: str, host: str, *, memory:
     assert_hardware_version(db, vm, host)
     if cpu:
         assert_cpu(world, db, vm, host)
-    assert_storage(db, vm, host)
+    if storage:
+        assert_storage(db, vm, host)
     assert_networks(db, vm, host)
     if db.get("VM", vm, "domain_type") == "hvm" and "hvm-3.0-x86_64" not in db.get("host", host, "capabilities"):
         raise Failure("VM_HVM_REQUIRED", vm)
@@ -80,11 +81,11 @@ def assert_networks(db: Database, vm: str, host: str) -> None:
             raise Failure("VM_REQUIRES_NETWORK", vm, network)
 
 
-def assert_can_move(db: Database, vm: str, *, force: bool = False) -> None:
-    """Raise why xapi would refuse the operation pool_migrate on this VM, wherever to."""
+def assert_can_move(db: Database, vm: str, *, force: bool = False, operation: str = "pool_migrate") -> None:
+    """Raise why xapi would refuse to move this VM, wherever to."""
     blocked = db.get("VM", vm, "blocked_operations")
-    if "pool_migrate" in blocked:
-        raise Failure("OPERATION_BLOCKED", vm, blocked["pool_migrate"])
+    if operation in blocked:
+        raise Failure("OPERATION_BLOCKED", vm, blocked[operation])
     if db.get("VM", vm, "is_a_template"):
         raise Failure("VM_IS_TEMPLATE", vm)
     if db.get("VM", vm, "is_control_domain"):

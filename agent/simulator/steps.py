@@ -26,6 +26,7 @@ from agent.simulator import (
     pools,
     sessions,
     sizes,
+    storage_motion,
     toolstacks,
     updates,
     vms,
@@ -33,7 +34,7 @@ from agent.simulator import (
 
 MODULES = (sessions, events, pools, joins, knocks, hosts, vms, migrations, evacuations, notices, incidents, sizes, ha,
            exclusion, emergency, leaving, balancing, drives, toolstacks, machines, pbds, designation,
-           plugins, updates, certificate_calls)
+           plugins, updates, certificate_calls, storage_motion)
 
 
 def tick(_world: Any) -> None:

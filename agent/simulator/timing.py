@@ -75,6 +75,7 @@ VM_STATE_EARLIER = 0.12  # seen: how long before the end of its operation a VM s
 VM_UPDATE_LASTS = 0.007  # seen: a task that shows for a moment when a VM has started
 VM_SUSPEND_RATE = 200e6  # bytes/s to the suspend SR, a guess
 CERTIFICATE_REFRESH = 10.7  # seen
+STORAGE_MIGRATES = 3  # of a host, at once
 WORKERS = 4  # threads for VM operations in each host's hypervisor daemon
 
 MIGRATE_ATTEMPTS = 3  # with a guest that reboots meanwhile

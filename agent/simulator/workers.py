@@ -33,7 +33,10 @@ def jobs_of(world: "World", vm: str) -> list[Job]:
 
 def begin(call: "Call", kind: str, node: Node, vm: str, *, vm_operation: str, host: str = NULL,
           host_operation: str = "", **more: Any) -> Job:
-    """Show the operation on VM and host, reserve nothing, and queue the job for a worker of `node`."""
+    """Show the operation on VM and host, reserve nothing, and queue the job for a worker of `node`.
+
+    With a `phase` of its own it is not queued yet.
+    """
     world, db, task = call.world, call.db, call.defer()
     set_operation(world, call.node.pool, "VM", vm, task, vm_operation)
     if host_operation:
@@ -43,9 +46,17 @@ def begin(call: "Call", kind: str, node: Node, vm: str, *, vm_operation: str, ho
     world.jobs[job["id"]] = job
     if db.get("task", task, "resident_on") != world.host_of(node):
         db.set("task", task, resident_on=world.host_of(node))
+    if job["phase"] == "queued":
+        queue(world, job)
+    return job
+
+
+def queue(world: "World", job: Job) -> None:
+    """Let a job wait for a worker of its node, or have one."""
+    node = world.nodes[job["node"]]
+    job["phase"] = "queued"
     node.waiting.append(job["id"])
     _fill(world, node)
-    return job
 
 
 def end(world: "World", job: Job) -> None:
