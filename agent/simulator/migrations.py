@@ -132,7 +132,7 @@ def stream(world: "World", job: str) -> None:
 
 
 def leg(world: "World", job: str, stamp: int) -> None:
-    """A part of the memory is over: the next part, the next round, the pause or the switch."""
+    """A part is over: after the disks the memory may begin, then come the next part, round, the pause, the switch."""
     found = world.jobs.get(job)
     if not found or found["stamp"] != stamp:
         return
