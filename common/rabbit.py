@@ -51,6 +51,8 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
                  hurry: threading.Event) -> None:
         self._hurry = hurry
         self._hosts = max(1, len(url.hosts))
+        #: the channel whose socket has a time-out, and how long that is
+        self._bounded: tuple[Any, float] | None = None
         super().__init__(conf, url, purpose, retry)
 
     def _transform_transport_url(self, url: Any, host: Any, default_username: str = "", default_password: str = "",
@@ -79,7 +81,10 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
     def set_transport_socket_timeout(self, timeout: float | None = None) -> None:
         """Bound every write, and every answer that is waited for."""
         longest = PATIENCE_S if self.purpose == oslo_common.PURPOSE_SEND else _DECLARE_S
-        super().set_transport_socket_timeout(longest if timeout is None else min(timeout, longest))
+        bounded = self.channel, longest if timeout is None else min(timeout, longest)
+        if bounded != self._bounded:        # the library asks for it twice with every message
+            super().set_transport_socket_timeout(bounded[1])
+            self._bounded = bounded
 
     def ensure(self, method: Callable[[], Any], retry: int | None = None,
                recoverable_error_callback: Callable[..., Any] | None = None,
@@ -104,12 +109,33 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
 
     def consume(self, timeout: float | None = None) -> None:
         """Handle what arrives; return or raise Timeout at least every second, so that a stop is noticed."""
+        seconds = RETRY_S if timeout is None else min(timeout, RETRY_S)
+        if self._consumed(seconds):
+            return
         try:
-            super().consume(timeout=RETRY_S if timeout is None else min(timeout, RETRY_S))
+            super().consume(timeout=seconds)
         except oslo_messaging.MessageDeliveryFailure:
             # The library would try again at once, and fill the log.
             threading.Event().wait(RETRY_S)
             raise
+
+    def _consumed(self, seconds: float) -> bool:
+        """Return whether something was handled, False if the connection needs mending.  Raises Timeout.
+
+        The library prepares for all that can go wrong before each message, which takes longer than the rest.
+        """
+        with self._connection_lock:
+            if self._new_tags or self._consume_loop_stopped or self.channel is None or not self.connection.connected:
+                return False
+            try:
+                with contextlib.suppress(TimeoutError):
+                    self.connection.drain_events(timeout=seconds)
+                    return True
+                self._heartbeat_check()
+            except TROUBLE as exc:
+                LOG.debug("The connection to the message broker has to be mended: %s", exc)
+                return False
+        raise oslo_common.Timeout()
 
     def _heartbeat_thread_job(self) -> None:
         # The library would connect again here, and keep everybody else from the connection meanwhile.

@@ -5,6 +5,7 @@ from typing import Any
 from common import errors
 from conductor import zones
 from conductor.db import aggregates, hosts, operations
+from conductor.db.aggregates import Entry
 from conductor.db.models import Aggregate, Host, Membership, Operation
 from conductor.operations import begin
 from conductor.operations.accept import in_maintenance, store_accepted
@@ -18,7 +19,7 @@ RESERVED = frozenset({"operational_state", "availability_zone", "master_compute"
 POOL_BACKED = "hypervisor_pool"
 
 
-def is_pool_backed(aggregate: Aggregate, default: bool) -> bool:
+def is_pool_backed(aggregate: Aggregate | Entry, default: bool) -> bool:
     """Return whether a resource pool stands behind the aggregate, as its metadata or the default says."""
     value = aggregate.user_metadata.get(POOL_BACKED)
     return default if value is None else str(value).lower() == "true"

@@ -44,7 +44,9 @@ class Conductor:
 
     def aggregate_show(self, context: Context, id: int, members: bool = True) -> Json:
         """Return one aggregate; without ``members`` only its hosts' names."""
-        return self._read(lambda show, s: show.aggregate(aggregate_rows.get(s, id), members))
+        if members:
+            return self._read(lambda show, s: show.aggregate(aggregate_rows.get(s, id)))
+        return self._read(lambda show, s: show.names(*aggregate_rows.with_places(s, id)), at_once=True)
 
     def host_list(self, context: Context, zone: str | None = None) -> Json:
         """Return all hosts, or those of one availability zone."""
@@ -191,8 +193,8 @@ class Conductor:
         return Presenter(session, self._engine.clock.now(), settings.agent_down_s, self._engine.receiving_since,
                          settings.pool_backed_by_default)
 
-    def _read(self, work: Callable[[Presenter, Any], Json]) -> Json:
-        return self._engine.read(lambda session: work(self._presenter(session), session))
+    def _read(self, work: Callable[[Presenter, Any], Json], at_once: bool = False) -> Json:
+        return self._engine.read(lambda session: work(self._presenter(session), session), at_once)
 
     def _change(self, context: Context, method: str, arguments: list[Any], work: Callable[[Transaction], Any],
                 show: Callable[[Presenter, Any], Json]) -> Json:

@@ -8,7 +8,7 @@ from common.clock import isoformat
 from conductor import states
 from conductor.aggregates import is_pool_backed
 from conductor.db import aggregates, hosts, operations
-from conductor.db.aggregates import Place
+from conductor.db.aggregates import Entry, Place
 from conductor.db.models import Aggregate, Event, Host, Operation, Plan, Pool, Task
 from conductor.db.session import Session
 from conductor.operations import control
@@ -52,7 +52,7 @@ class Presenter:
             found.setdefault(place.host, []).append(place)
         return found
 
-    def aggregates(self, rows: Sequence[Aggregate], members: bool = True) -> list[Json]:
+    def aggregates(self, rows: Sequence[Entry], members: bool = True) -> list[Json]:
         """Return AGGREGATE of each."""
         found: dict[int, list[Place]] = {}
         for place in aggregates.places(self.session):
@@ -60,12 +60,16 @@ class Presenter:
         pools = hosts.all_pools(self.session) if members else {}
         return [self._aggregate(row, found.get(row.id, []), members, pools.get(row.pool or "")) for row in rows]
 
-    def aggregate(self, row: Aggregate, members: bool = True) -> Json:
-        """Return AGGREGATE, if asked for with what is known of each member."""
-        return self._aggregate(row, aggregates.places(self.session, row.id), members,
-                               hosts.find_pool(self.session, row.pool) if members else None)
+    def aggregate(self, row: Aggregate) -> Json:
+        """Return AGGREGATE with what is known of each member."""
+        return self._aggregate(row, aggregates.places(self.session, row.id), True,
+                               hosts.find_pool(self.session, row.pool))
 
-    def _aggregate(self, row: Aggregate, places: Sequence[Place], members: bool, pool: Pool | None) -> Json:
+    def names(self, row: Entry, places: Sequence[Place]) -> Json:
+        """Return AGGREGATE with the names of its hosts; asks for nothing more."""
+        return self._aggregate(row, places, False, None)
+
+    def _aggregate(self, row: Aggregate | Entry, places: Sequence[Place], members: bool, pool: Pool | None) -> Json:
         backed = is_pool_backed(row, self._default)
         metadata = dict(row.user_metadata)
         if row.availability_zone:

@@ -49,8 +49,9 @@ class Patience:
 def create(url: str, patience: Patience, reads_only: bool = False) -> sqlalchemy.Engine:
     """Return an engine; it connects when it is first used.
 
-    ``reads_only``: on its connections one sees one moment, and writes nothing.  They are its own,
-    since to turn a connection from one into the other costs more than a small query.
+    ``reads_only``: its connections write nothing, and begin nothing by themselves: one statement sees
+    one moment, and so do several after a BEGIN.  They are its own, since to turn a connection from one
+    into the other costs more than a small query.
 
     Raises sqlalchemy.exc.ArgumentError, sqlalchemy.exc.NoSuchModuleError, ImportError; Invalid for
     a kind of database that is not supported.
@@ -62,7 +63,8 @@ def create(url: str, patience: Patience, reads_only: bool = False) -> sqlalchemy
         raise errors.Invalid(f"The database is SQLite, PostgreSQL, MariaDB or MySQL, not {kind}",
                              code="bad_database_url")
     engine = kinds[kind](parsed, patience, reads_only)
-    event.listen(engine, "handle_error", _told_apart, retval=True)
+    # On the dialect, since an engine with events of its own looks for them at every step.
+    event.listen(engine.dialect, "handle_error", _told_apart, retval=True)
     return engine
 
 
@@ -86,10 +88,8 @@ def _sqlite(url: sqlalchemy.URL, _: Patience, reads_only: bool) -> sqlalchemy.En
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
-
+    if not reads_only:
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
 
 
@@ -102,7 +102,7 @@ def _served(url: sqlalchemy.URL, patience: Patience, reads_only: bool,
     """
     engine = sqlalchemy.create_engine(
         url, **_POOL, pool_timeout=patience.pool_s, pool_recycle=3600, pool_pre_ping=not reads_only,
-        isolation_level="REPEATABLE READ" if reads_only else "READ COMMITTED",
+        isolation_level="AUTOCOMMIT" if reads_only else "READ COMMITTED",
         connect_args={name: value for name, value in arguments.items() if name not in url.query})
     if reads_only:
         _look_at_idle_ones(engine)
@@ -148,7 +148,8 @@ def _postgresql(url: sqlalchemy.URL, patience: Patience, reads_only: bool) -> sq
         if reads_only:
             # The other one is left to the server, which may have turned into a standby that takes no writes.
             cursor.execute("SET default_transaction_read_only = on")
-        connection.autocommit = False
+            cursor.execute("SET default_transaction_isolation = 'repeatable read'")
+        connection.autocommit = reads_only
 
     if url.get_driver_name() == "psycopg" and patience.answer_s is not None:
         from conductor.db import impatient  # the driver is there only where PostgreSQL is used
@@ -177,6 +178,7 @@ def _mysql(url: sqlalchemy.URL, patience: Patience, reads_only: bool) -> sqlalch
         cursor.execute("SET SESSION " + ", ".join(f"{name} = {wanted[name]}" for name in wanted if name in found))
         if reads_only:
             cursor.execute("SET SESSION TRANSACTION READ ONLY")
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         cursor.close()
 
     @event.listens_for(engine, "before_cursor_execute")

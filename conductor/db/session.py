@@ -97,22 +97,24 @@ class Database:
                 last = exc
         raise errors.ConcurrentUpdate("Too many writers at once; try again", **last.details) from last
 
-    def read(self, work: Callable[[Session], T]) -> T:
+    def read(self, work: Callable[[Session], T], at_once: bool = False) -> T:
         """Return ``work(session)``, which only reads, as of one moment; it never waits for a writer.
 
-        ``work`` may be run twice.  Raises Unavailable.
+        ``work`` may be run twice; ``at_once``: it sends one statement.  Raises Unavailable.
         """
         began = time.monotonic()
         try:
-            return self._read(work)
+            return self._read(work, at_once)
         except errors.Unavailable:
             if time.monotonic() - began > engines.FRESH_S:
                 raise
             # A connection may have ended with a server that is back by now; what took longer has used up its patience.
-            return self._read(work)
+            return self._read(work, at_once)
 
-    def _read(self, work: Callable[[Session], T]) -> T:
+    def _read(self, work: Callable[[Session], T], at_once: bool) -> T:
         with failures.translated(), Session(self._reading, expire_on_commit=False) as session:
+            if not at_once:
+                session.connection().exec_driver_sql("BEGIN")
             return work(session)
 
     def close(self) -> None:

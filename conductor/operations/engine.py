@@ -161,9 +161,9 @@ class Engine:
         """Count the silence of agents from now on: until now nobody could be heard here."""
         self.receiving_since = self.clock.now()
 
-    def read(self, work: Callable[[Session], R]) -> R:
-        """Return ``work(session)``, which only reads."""
-        return self._database.read(work)
+    def read(self, work: Callable[[Session], R], at_once: bool = False) -> R:
+        """Return ``work(session)``, which only reads; ``at_once``: with one statement."""
+        return self._database.read(work, at_once)
 
     def end_waits(self) -> None:
         """Let everybody who waits for news go, now and from now on: this conductor is about to end."""

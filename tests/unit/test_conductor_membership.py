@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy
 from conductor_world import World
 
 from common import errors
@@ -318,6 +319,26 @@ def test_who_does_not_ask_for_the_members_gets_the_names_of_the_hosts_only(world
     assert [member["host"] for member in whole["members"]] == short["hosts"] == ["h1"]
     assert short == {name: value for name, value in whole.items() if name not in ("members", "foreign")}
     assert world.ask("aggregate_list", members=False) == {"aggregates": [short]}
+
+
+def test_an_aggregate_with_the_names_of_its_hosts_costs_one_statement_and_nothing_else(world: World) -> None:
+    joined(world, "h1")
+    joined(world, "h2")
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, "before_cursor_execute", note)
+    try:
+        assert world.ask("aggregate_show", id=1, members=False)["hosts"] == ["h1", "h2"]
+        assert [statement.split()[0] for statement in sent] == ["SELECT"]
+        assert world.refused("aggregate_show", id=99, members=False).code == "aggregate_not_found"
+        sent.clear()
+        world.ask("aggregate_show", id=1)
+        assert sent[0] == "BEGIN"
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "before_cursor_execute", note)
 
 
 def test_a_quarantined_host_is_not_taken_into_a_pool(world: World) -> None:
