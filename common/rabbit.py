@@ -91,7 +91,7 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
                error_callback: Callable[..., Any] | None = None, timeout_is_error: bool = True) -> Any:
         """Return ``method()``, once more over a new connection if the old one is broken.  Raises Away, Refused."""
         if recoverable_error_callback is not None:      # consuming, which ends by its own timer
-            return super().ensure(method, retry, recoverable_error_callback, error_callback, timeout_is_error)
+            return self._ensure_consuming(method, recoverable_error_callback, error_callback)
         for is_last in (True,) if retry == 0 else (False, True):
             try:
                 if self.channel is None or not self.connection.connected:
@@ -107,35 +107,34 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
                     raise failure from exc
         return None
 
+    def _ensure_consuming(self, method: Callable[[], Any], *callbacks: Callable[..., Any] | None) -> Any:
+        """Return ``method()``, over a new connection if the old one is broken.
+
+        The library prepares for all that can go wrong before each message, which takes as long as the
+        rest; so it learns of a failure only when there was one.
+        """
+        failures = list[BaseException]()
+        if self.channel is not None and self.connection.connected:
+            try:
+                return method()
+            except TROUBLE as exc:
+                failures.append(exc)
+
+        def once_more() -> Any:
+            if failures:
+                raise failures.pop()
+            return method()
+
+        return super().ensure(once_more, None, *callbacks)
+
     def consume(self, timeout: float | None = None) -> None:
         """Handle what arrives; return or raise Timeout at least every second, so that a stop is noticed."""
-        seconds = RETRY_S if timeout is None else min(timeout, RETRY_S)
-        if self._consumed(seconds):
-            return
         try:
-            super().consume(timeout=seconds)
+            super().consume(timeout=RETRY_S if timeout is None else min(timeout, RETRY_S))
         except oslo_messaging.MessageDeliveryFailure:
             # The library would try again at once, and fill the log.
             threading.Event().wait(RETRY_S)
             raise
-
-    def _consumed(self, seconds: float) -> bool:
-        """Return whether something was handled, False if the connection needs mending.  Raises Timeout.
-
-        The library prepares for all that can go wrong before each message, which takes longer than the rest.
-        """
-        with self._connection_lock:
-            if self._new_tags or self._consume_loop_stopped or self.channel is None or not self.connection.connected:
-                return False
-            try:
-                with contextlib.suppress(TimeoutError):
-                    self.connection.drain_events(timeout=seconds)
-                    return True
-                self._heartbeat_check()
-            except TROUBLE as exc:
-                LOG.debug("The connection to the message broker has to be mended: %s", exc)
-                return False
-        raise oslo_common.Timeout()
 
     def _heartbeat_thread_job(self) -> None:
         # The library would connect again here, and keep everybody else from the connection meanwhile.
