@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CHOOSE_OTHERWISE = "wlb_choose_host_disable"  # a pool's own key: let xapi plan evacuations by itself
 MEMORY = "HOST_NOT_ENOUGH_FREE_MEMORY"
+#: (VM, target) for all that move, and VM -> [code, params...] for those that stay
+Plan = tuple[list[tuple[str, str]], dict[str, list[str]]]
 
 
 def is_consulted(db: Database) -> bool:
@@ -25,9 +27,8 @@ def is_consulted(db: Database) -> bool:
     return bool(db.get("pool", pool, "wlb_url") and db.get("pool", pool, "wlb_enabled")) and not otherwise
 
 
-def moves_of(db: Database, host: str, blocked: dict[str, list[str]]) -> tuple[list[tuple[str, str]],
-                                                                              dict[str, list[str]]]:
-    """Return (VM, target) as the appliance wants it, and VM -> [code, params...] for those that stay.
+def plan(db: Database, host: str, blocked: dict[str, list[str]]) -> Plan:
+    """Return the evacuation as the appliance wants it.
 
     `blocked` is what xapi's own planner says; of it only what is not about memory counts. Raises WLB_...
     """

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 BATCH = 10
 
 
-def plan(world: "World", db: Database, host: str) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
-    """Return (VM, target) for all that can move, and VM -> [code, params...] for those that cannot."""
+def plan(world: "World", db: Database, host: str) -> balancing.Plan:
+    """Return the evacuation as xapi's own planner wants it."""
     node = world.node_of_host(db, host)
     targets = [one for one in db.refs("host") if one != host and db.get("host", one, "enabled")
                and numbers(world.node_of_host(db, one).platform_version) >= numbers(node.platform_version)]
@@ -81,12 +81,12 @@ def evacuate(call: "Call", host: str, network: str, batch: int) -> object:
     return LATER
 
 
-def _chosen(call: "Call", host: str) -> tuple[list[tuple[str, str]], dict[str, list[str]]]:
+def _chosen(call: "Call", host: str) -> balancing.Plan:
     """Return the appliance's plan, or xapi's own when there is none or it fails; that one is told of."""
     db, (moves, blocked) = call.db, plan(call.world, call.db, host)
     if balancing.is_consulted(db):
         try:
-            return balancing.moves_of(db, host, blocked)
+            return balancing.plan(db, host, blocked)
         except Failure:
             name, pool = db.get("host", host, "name_label"), db.refs("pool")[0]
             db.add("message", {
@@ -98,7 +98,7 @@ def _chosen(call: "Call", host: str) -> tuple[list[tuple[str, str]], dict[str, l
 
 def recommendations(call: "Call", host: str) -> dict[str, list[str]]:
     """Return for each VM where the appliance would move it, by the target's uuid, or why it stays."""
-    moves, stay = balancing.moves_of(call.db, host, plan(call.world, call.db, host)[1])
+    moves, stay = balancing.plan(call.db, host, plan(call.world, call.db, host)[1])
     return stay | {vm: ["WLB", call.db.get("host", target, "uuid")] for vm, target in moves}
 
 
