@@ -218,8 +218,8 @@ def translated(value: Any, known: dict[str, str]) -> Any:
 def returned(world: "World", address: str, pool: int, master: str, task: str) -> None:
     """The call succeeds; the joiner goes on as before for a while, whatever its role file says (seen)."""
     if _still_there(world, address, pool, master, task):
+        write_role(world.nodes[address], master)
         if _ends(world, "role", address, pool, task):
-            write_role(world.nodes[address], master)
             return
         if not _ends(world, "hook", address, pool, task):
             world.finish_task(pool, task)
@@ -232,7 +232,7 @@ def gone(world: "World", address: str, master: str) -> None:
     node = world.nodes[address]
     if node.pool == world.nodes[master].pool:
         return  # the join was sent twice
-    if node.power == "off":  # the master lists it, and when it has power again it stands alone
+    if node.power == "off":  # the master lists it, and when it has power again it is its member
         node.joining = False
         return
     node.go_down()

@@ -9,7 +9,7 @@ show counts.
 from typing import Any
 
 from agent.driver import HostState, PoolSession, WorkState
-from agent.tasks.machine import Machine, Step, Wait, problem
+from agent.tasks.machine import Machine, Step, Wait, problem, refusal
 from common import errors
 
 #: how long nothing must be seen of a join before it is taken for one without effect (DESIGN §7)
@@ -38,6 +38,8 @@ REFUSED = frozenset(
         "V6D_FAILURE",
     }
 )
+#: what a toolstack answers to every call while it starts, or for as long as it is without its master (XENAPI §9.3)
+ALONE = frozenset({"HOST_STILL_BOOTING", "HOST_MASTER_CANNOT_TALK_BACK", "HOST_UNKNOWN_TO_MASTER"})
 REFUSED_PREFIXES = ("JOINING_HOST_CANNOT_", "POOL_JOINING_")
 
 
@@ -52,6 +54,7 @@ class PoolJoin(Machine):
     _master: PoolSession | None = None
     _unchanged_since: float | None = None
     _seen: tuple[str, bool] | None = None
+    _alone: dict[str, Any] | None = None
     _told = False
     _complete = 0
 
@@ -90,7 +93,7 @@ class PoolJoin(Machine):
 
     def _look_at_joiner(self) -> None:
         """Read what the joiner is.  That it can't be reached, or is a slave, is part of every good join."""
-        self._joiner = "unreachable"
+        self._joiner, self._alone = "unreachable", None
         try:
             pool = self.driver.pool()
             if pool.master_uuid != self.order.host_uuid:
@@ -110,6 +113,12 @@ class PoolJoin(Machine):
             self._joiner = self.around.hypervisor.locate().role
             if self._joiner in ("standalone", "master"):
                 raise
+        except errors.HypervisorError as exc:
+            alone = refusal(exc)
+            if not self.acted or alone["code"] not in ALONE:
+                raise
+            # It has started again, so that nothing goes on there that it had begun before.
+            self._alone, self._task = alone, None
 
     def _look_at_master(self) -> None:
         """Read the joiner's record on the master; what was read before does not count any more."""
@@ -198,6 +207,8 @@ class PoolJoin(Machine):
         self._leave_master()
         if self._host is not None and self._host.live and self._host.enabled:
             self.error = None
+        elif self.error is None:
+            self.error = self._alone
         return self.settled()
 
     def readings(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from agent_desk import addresses, calls, hypervisor, pooled_spec, simulated
 from agent_office import Office, office
 
 from agent.simulator import Simulator, default_spec
-from agent.simulator.fault_spec import EjectFault, JoinFault
+from agent.simulator.fault_spec import EjectFault, Incident, JoinFault
 from agent.simulator.spec import HostSpec
 from agent.xenapi.link import Link
 from agent.xenapi.transport import Limits
@@ -14,12 +14,12 @@ from common.messages import Order, Report
 from conductor.operations.judge import judge
 
 
-def join(at: Office, simulator: Simulator, host: str) -> Order:
+def join(at: Office, simulator: Simulator, host: str, limit_s: float = 600.0) -> Order:
     """Order ``host`` to join the pool of h1."""
     with simulator.lock:
         uuid, master = (simulator.world.node_named(name).uuid for name in (host, "h1"))
     args = {"master_uuid": master, "master_address": addresses(simulator)["h1"], "quiet_s": 1.0}
-    return at.ring(at.desk.order("pool_join", host, uuid, args))
+    return at.ring(at.desk.order("pool_join", host, uuid, args, limit_s=limit_s))
 
 
 def verdict(order: Order, report: Report) -> str | None:
@@ -168,3 +168,20 @@ def test_an_eject_that_left_the_host_a_master_and_listed_is_told_and_its_record_
             assert simulator.lock.wait_for(lambda: not db.get("host_metrics", metrics, "live"), 30.0)
         destroy = at.ring(at.desk.order("host_destroy", "h1", str(slave.host_uuid), pool=slave.pool))
         assert verdict(destroy, at.desk.settled(destroy)) == "effect"
+
+
+def test_a_joiner_that_its_master_cannot_reach_is_told_with_the_reason_when_the_time_is_up() -> None:
+    with simulated(default_spec(hosts=2, vms=0), speed=30) as simulator, office(simulator) as at:
+        at.agent("h1")
+        at.agent("h2")
+        at.seen("h2", lambda sync: sync.role == "standalone")
+        with simulator.lock:
+            simulator.world.put_in(Incident(0, "one_way", "h2"))
+        order = join(at, simulator, "h2", limit_s=4.0)
+        report = at.desk.settled(order, 60.0)
+        assert report.error is not None and report.error["code"] == "HOST_MASTER_CANNOT_TALK_BACK"
+        assert report.readings["on_master"] and not report.readings["live"]
+        found = judge(order.kind, order.args, report)
+        assert (found.event, found.detail) == ("no_effect", {"past_return": True}), "it is in the pool's database"
+        trouble = at.seen("h2", lambda sync: sync.trouble is not None).trouble or {}
+        assert "HOST_MASTER_CANNOT_TALK_BACK" in trouble["message"]

@@ -136,3 +136,28 @@ def test_a_member_that_its_master_cannot_reach_is_alone_from_its_next_start_unti
     assert refusal(world, clock) == ["HOST_IS_SLAVE", MASTER]
     found = record(world)
     assert found is not None and found["enabled"] and found["live"]
+
+
+def test_a_host_that_loses_power_after_its_join_has_succeeded_boots_as_a_member() -> None:
+    world, clock = two()
+    assert joined(world, clock) == []
+    world.put_in(Incident(1, "power_off", "h2"), Incident(30, "power_on", "h2"))
+    clock.at += 300
+    world.advance()
+    assert refusal(world, clock) == ["HOST_IS_SLAVE", MASTER]
+    found = record(world)
+    assert found is not None and found["enabled"] and found["live"]
+
+
+def test_a_host_whose_toolstack_is_killed_after_its_join_has_succeeded_starts_as_a_member() -> None:
+    world, clock = two()
+    assert joined(world, clock) == []
+    world.put_in(Incident(1, "kill", "h2"))
+    clock.at += 5
+    world.advance()
+    assert refusal(world, clock) == ["HOST_IS_SLAVE", MASTER]
+    clock.at += 60
+    world.advance()
+    assert refusal(world, clock) == ["HOST_IS_SLAVE", MASTER]
+    found = record(world)
+    assert found is not None and found["enabled"] and found["live"]
