@@ -183,5 +183,5 @@ def test_a_joiner_that_its_master_cannot_reach_is_told_with_the_reason_when_the_
         assert report.readings["on_master"] and not report.readings["live"]
         found = judge(order.kind, order.args, report)
         assert (found.event, found.detail) == ("no_effect", {"past_return": True}), "it is in the pool's database"
-        trouble = at.seen("h2", lambda sync: sync.trouble is not None).trouble or {}
-        assert "HOST_MASTER_CANNOT_TALK_BACK" in trouble["message"]
+        reason = "HOST_MASTER_CANNOT_TALK_BACK"
+        assert at.seen("h2", lambda sync: reason in (sync.trouble or {}).get("message", ""))
