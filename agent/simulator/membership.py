@@ -26,9 +26,13 @@ def write_role(node: Node, master: str) -> None:
 
 
 def take_role(world: "World", node: Node) -> None:
-    """Do at the start of a toolstack what its role file says, if the pool lists the machine."""
-    master = str(node.facts.get("role", ""))
-    pool = world.pools.get(world.nodes[master].pool) if master else None
+    """Do at the start of a toolstack what its role file says; a member that no pool lists is alone with its own."""
+    master = str(node.facts.pop("role", ""))
+    if not master:
+        return
+    pool = world.pools.get(world.nodes[master].pool)
     if pool and pool.by_uuid("host", node.uuid):
         enter(world, node, master)
         world.later(timing.JOIN_FILLED - timing.JOIN_SLAVE, "join.filled", address=node.address)
+    else:
+        node.master = master

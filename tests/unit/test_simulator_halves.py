@@ -83,12 +83,18 @@ def test_a_joiner_whose_role_was_written_is_a_member_once_its_toolstack_has_star
     assert db.get("host", host, "cpu_info") and len(world.pools) == 1
 
 
-def test_a_joiner_whose_role_was_written_and_whose_record_is_gone_stays_a_host_of_its_own() -> None:
+def test_a_joiner_whose_role_was_written_and_whose_record_is_gone_is_alone_until_it_is_made_a_master() -> None:
     world, clock = two(JoinFault("role"))
     joined(world, clock)
     master = client(world, clock, MASTER)
     master("host.destroy", master("host.get_by_uuid", world.node_named("h2").uuid))
     world.put_in(Incident(0, "kill", "h2"))
+    clock.at += 60
+    world.advance()
+    assert refusal(world, clock) == ["HOST_UNKNOWN_TO_MASTER", world.node_named("h2").uuid]
+    joiner = DirectClient(world, clock, JOINER)
+    joiner.session = joiner.raw("session.slave_local_login_with_password", "root", "secret")
+    joiner("pool.emergency_transition_to_master")
     clock.at += 60
     world.advance()
     assert refusal(world, clock) == [] and joined(world, clock) == []
