@@ -20,10 +20,7 @@ def eject(call: "Call", host: str) -> object:
     if node is call.node:
         raise Failure("INTERNAL_ERROR", "Xapi_pool.Cannot_eject_master")
     designation.assert_no_master_change(db)
-    if not host_is_live(db, host):
-        raise Failure("HOST_OFFLINE", host)
-    if not node.reachable:
-        raise Failure("CANNOT_CONTACT_HOST", host)
+    hosts.assert_reachable(call, host)
     for wrong, code in ((traits_of(call.node).secret_rotation, "POOL_SECRET_ROTATION_PENDING"),
                         (ha.is_on(db), "HA_IS_ENABLED"), (is_upgrading(db), "NOT_SUPPORTED_DURING_UPGRADE")):
         if wrong:

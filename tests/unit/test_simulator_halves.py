@@ -116,11 +116,14 @@ def test_an_eject_that_fails_leaves_a_master_that_its_old_pool_lists_and_cannot_
     world.advance()
     ejected = client(world, clock, JOINER)
     assert len(ejected("host.get_all")) == 1 and len(master("host.get_all")) == 2
-    with pytest.raises(Failure, match="CANNOT_CONTACT_HOST"):
-        master("host.disable", host)
+    for call in ("host.disable", "pool.eject"):
+        with pytest.raises(Failure, match="CANNOT_CONTACT_HOST"):
+            master(call, host)
     clock.at += 600
     world.advance()
     assert record(world) is not None and not master("host_metrics.get_live", master("host.get_metrics", host))
+    with pytest.raises(Failure, match="HOST_OFFLINE"):
+        master("pool.eject", host)
     with pytest.raises(Failure, match="Host is already part of a pool"):
         client(world, clock, JOINER)("pool.join", MASTER, "root", "secret")
     master("host.destroy", host)
