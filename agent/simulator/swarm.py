@@ -30,7 +30,7 @@ ERRORS = (("INTERNAL_ERROR", "Stdlib.Not_found"), ("OTHER_OPERATION_IN_PROGRESS"
 def swarm(spec: WorldSpec, seed: int, seconds: float = DEFAULT_S) -> tuple[FaultSpec, ...]:
     """Return the faults of a seed for a world; all that break something are over after `seconds`."""
     rng = random.Random(f"swarm {seed}")
-    kinds = (_calls, _migrations, _power, _toolstacks, _links, _operators, _membership)  # a new kind comes last
+    kinds = (_calls, _migrations, _power, _toolstacks, _links, _operators, _membership, _losses)  # a new one comes last
     return tuple(fault for kind in kinds if rng.random() < 0.5 for fault in kind(spec, rng, seconds))
 
 
@@ -93,3 +93,11 @@ def _membership(spec: WorldSpec, rng: random.Random, seconds: float) -> Iterator
     host, at = rng.choice(spec.hosts).name, round(rng.uniform(0, seconds * 0.8), 1)
     yield Incident(at, "one_way", host)
     yield Incident(round(rng.uniform(at, seconds), 1), "mend", host)
+
+
+def _losses(spec: WorldSpec, rng: random.Random, seconds: float) -> Iterator[FaultSpec]:
+    for _ in range(rng.randint(1, 3)):
+        yield Incident(round(rng.uniform(0, seconds), 1), "crash", rng.choice(spec.hosts).name, loses=True)
+    yield Incident(round(rng.uniform(0, seconds), 1), "lag", rng.choice(spec.hosts).name)
+    yield MigrationFault("stream", seconds=round(rng.uniform(0, 3), 2), reboot=True, times=0, until=seconds,
+                         chance=round(rng.uniform(0.1, 0.5), 3))

@@ -136,6 +136,8 @@ def test_whatever_a_swarm_does_everything_ends_when_it_is_over(seed: int, action
     client.pass_time(250)
     incidents.take_out(client.world)
     client.world.put_in(*(Incident(0, do, name) for name in names for do in ("power_on", "mend", "link")))
+    client.pass_time(200)
+    recover(client)
     client.pass_time(2000)
     world = client.world
     check_links(world)
@@ -146,6 +148,17 @@ def test_whatever_a_swarm_does_everything_ends_when_it_is_over(seed: int, action
         for cls in ("VM", "host", "pool"):
             assert {ref: db.get(cls, ref, "current_operations") for ref in db.refs(cls)
                     if db.get(cls, ref, "current_operations")} == {}
+
+
+def recover(client: DirectClient) -> None:
+    """Do what an operator has to when a change of master could not be told to all."""
+    for node in list(client.world.nodes.values()):
+        if node.facts.get("emergency") == ["HOST_BROKEN"]:
+            client.world.put_in(Incident(0, "kill", node.name))
+            client.pass_time(60)
+            client.address = node.address
+            client.login()
+            client("pool.recover_slaves")
 
 
 def master_of(world: World) -> str:
