@@ -76,13 +76,14 @@ def _expect(value: Any, kind: type, name: str) -> Any:
 
 
 def _integer(value: Any) -> int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if isinstance(value, str):
+    if isinstance(value, int | str) and not isinstance(value, bool):
         try:
-            return int(value, 0)
+            number = int(value, 0) if isinstance(value, str) else value
         except ValueError:
             pass
+        else:
+            if -2**63 <= number < 2**63:
+                return number
     raise Failure("INTERNAL_ERROR", 'Failure("Int64.of_string")')
 
 

@@ -19,10 +19,11 @@ def check_handle(db: Database, cls: str, ref: str) -> None:
 
 
 def check_handles(db: Database, message: Message, args: list[Any]) -> None:
-    """Raise HANDLE_INVALID for the first bad reference among the arguments; NULL passes except as the first."""
+    """Raise HANDLE_INVALID for the first bad reference among the arguments; NULL passes but as the first or a host."""
     for position, ((_name, kind), value) in enumerate(zip(message.params, args, strict=True)):
         stored = message.kind in ("set", "add", "remove") and position > 0  # xapi takes any text there
-        if kind.endswith(" ref") and not stored and (position == 0 or value != NULL):
+        absent = value == NULL and position > 0 and kind != "host ref"
+        if kind.endswith(" ref") and not stored and not absent:
             check_handle(db, kind[:-4], value)
 
 

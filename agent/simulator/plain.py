@@ -11,6 +11,9 @@ from agent.simulator.failure import Failure
 from agent.simulator.generic import check_handle
 from agent.simulator.table import NULL
 
+# What a row belongs to, without which there is none; an empty drive has no disk.
+OWNERS = {"VBD": ("VM",), "VIF": ("VM", "network"), "PBD": ("host", "SR"), "VDI": ("SR",)}
+
 
 def create(db: Database, cls: str, record: dict[str, Any]) -> str:
     """Add a row from what a client may give; raises INTERNAL_ERROR and HANDLE_INVALID."""
@@ -19,6 +22,8 @@ def create(db: Database, cls: str, record: dict[str, Any]) -> str:
         kind = db.table.classes[cls].fields[name].type
         if kind.endswith(" ref") and value != NULL:
             check_handle(db, kind[:-4], value)
+    for name in OWNERS.get(cls, ()):
+        check_handle(db, name, fields.get(name, NULL))
     return db.add(cls, fields)
 
 

@@ -12,6 +12,7 @@ from agent.simulator.failure import WorldError
 from agent.simulator.traits import Traits
 
 MOST_COPIES = 10000
+MOST = 1e15  # seconds, and whatever else is no whole number; NaN and infinity are no numbers of anything
 UNITS = {"": 1, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -81,7 +82,7 @@ def value_of(place: str, kind: str, value: Any) -> Any:
             raise WorldError(f"{place}: true or false is expected, not {value!r}")
         return value
     if "float" in kind:
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not -MOST < value < MOST:
             raise WorldError(f"{place}: a number is expected, not {value!r}")
         return float(value)
     if "int" in kind:

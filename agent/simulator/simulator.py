@@ -5,6 +5,7 @@ One lock guards the world; calls that wait do so on its condition. With nothing 
 
 import contextlib
 import json
+import math
 import random
 import socket
 import threading
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_PASSWORD = "corral-sim"  # noqa: S105  opens nothing but simulated hosts on loopback
 CONTROL_ADDRESS = "127.0.0.1"
 BLOCKS = range(20, 120)  # 127.<block>.0.1 and on; the first that is free is taken
+MOST_HOSTS = 10000  # addresses in a block; those that a world file gives may be among them
 SAVE_DELAY_S = 0.2
 EVENT_BATCH_S = 0.05  # xapi waits so long for more to tell
 EVENT_EMPTY_S = 0.56  # seen: an empty reply comes that much after the time-out
@@ -52,10 +54,11 @@ class Simulator:
                  port: int = 0, state_path: Path | None = None, password: str = DEFAULT_PASSWORD,
                  tls_folder: Path | None = None, self_signed: bool = False, control_port: int | None = None,
                  calls_path: Path | None = None) -> None:
-        if speed <= 0:
+        if not 0 < speed < math.inf:
             raise WorldError("the speed must be more than 0")
-        if not 0 <= port <= 65535:
-            raise WorldError(f"there is no port {port}")
+        for wanted in (port, control_port or 0):
+            if not 0 <= wanted <= 65535:
+                raise WorldError(f"there is no port {wanted}")
         if state_path and not state_path.parent.is_dir():
             raise WorldError(f"there is no folder {state_path.parent} to keep the state in")
         self.authority = _issuer(tls_folder, self_signed) if tls_folder else None
@@ -147,8 +150,10 @@ class Simulator:
 
     @staticmethod
     def _take_addresses(wanted: list[str], port: int) -> tuple[list[str], dict[str, socket.socket]]:
+        if len(wanted) > MOST_HOSTS // 2:
+            raise WorldError(f"a world has at most {MOST_HOSTS // 2} hosts")
         for block in BLOCKS:
-            free = (f"127.{block}.{number // 250}.{number % 250 + 1}" for number in range(10000))
+            free = (f"127.{block}.{number // 250}.{number % 250 + 1}" for number in range(MOST_HOSTS))
             given = set(wanted)
             addresses = [address or next(one for one in free if one not in given) for address in wanted]
             try:
@@ -292,7 +297,7 @@ class Simulator:
             return self._stopping or waiting.poll(self.world)[0]
 
         blocks = waiting.timeout_s > 0 and not ready()
-        if blocks and self._changed.wait_for(ready, waiting.timeout_s + EVENT_EMPTY_S):
+        if blocks and self._changed.wait_for(ready, min(waiting.timeout_s + EVENT_EMPTY_S, threading.TIMEOUT_MAX)):
             self._changed.wait_for(lambda: self._stopping, EVENT_BATCH_S)
         if self._stopping:
             raise Dropped

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from agent.simulator.call import Call
 
 LIMITS = ("static_min", "dynamic_min", "dynamic_max", "static_max")
+MOST_SHADOW = 2.0**30  # more of anything is no number of bytes that could be stored
 
 
 def _limit(call: "Call", vm: str, **changes: int) -> None:
@@ -95,11 +96,16 @@ def _processors(call: "Call", vm: str, at_startup: int, most: int) -> None:
     call.db.set("VM", vm, memory_overhead=vm_overhead(call.db, vm))
 
 
+def check_shadow_multiplier(value: float) -> None:
+    """Raise INVALID_VALUE for what is no factor of a size; neither are NaN and infinity."""
+    if not 0 < value < MOST_SHADOW:
+        raise Failure("INVALID_VALUE", "HVM_shadow_multiplier", str(value))
+
+
 def set_shadow_multiplier(call: "Call", vm: str, value: float) -> None:
     """Set the factor of the shadow memory of a halted VM."""
     assert_power(call.db, vm, "Halted")
-    if value <= 0:
-        raise Failure("INVALID_VALUE", "HVM_shadow_multiplier", str(value))
+    check_shadow_multiplier(value)
     call.db.set("VM", vm, HVM_shadow_multiplier=value)
     call.db.set("VM", vm, memory_overhead=vm_overhead(call.db, vm))
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from agent.simulator import build, exclusion, generic, ha, strays, timing, workers
+from agent.simulator import build, exclusion, generic, ha, sizes, strays, timing, workers
 from agent.simulator.arguments import row_of
 from agent.simulator.call import LATER
 from agent.simulator.failure import Failure
@@ -20,6 +20,7 @@ def create(call: "Call", args: dict[str, Any]) -> str:
     """Add a VM record; it has no disks yet."""
     fields = row_of("VM", args)
     fields.pop("power_state", None)
+    sizes.check_shadow_multiplier(fields.get("HVM_shadow_multiplier", 1.0))
     return build.new_guest(call.world, call.db, fields)
 
 
@@ -35,6 +36,7 @@ def clone(call: "Call", vm: str, new_name: str) -> str:
             fields = {**db.rows[cls][child], "VM": copy, "uuid": ""}
             disk = fields.get("VDI", NULL)
             if cls == "VBD" and disk != NULL:
+                generic.check_handle(db, "VDI", disk)
                 fields["VDI"] = db.add("VDI", {**db.rows["VDI"][disk], "uuid": "", "snapshot_of": NULL})
             db.add(cls, fields)
     return copy

@@ -322,7 +322,8 @@ def test_the_program_refuses_a_taken_port_and_a_bad_world_in_one_sentence(tmp_pa
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for options in (("--world", str(tmp_path / "world.yaml"), "--port", port), ("--world", "/nowhere.yaml"),
-                        ("--hosts", "0"), ("--speed", "0")):
+                        ("--hosts", "0"), ("--hosts", "70000"), ("--speed", "0"), ("--speed", "nan"),
+                        ("--speed", "inf"), ("--control", "99999")):
             process = program(*options)
             out, error = process.communicate(timeout=DEADLINE_S)
             assert (process.returncode, out, error.count("\n")) == (2, "", 1), options

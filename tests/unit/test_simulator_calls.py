@@ -134,7 +134,8 @@ def test_devices_are_made_and_removed_but_not_those_of_a_running_vm(cls: str, fi
                                                                     child_of: str) -> None:
     client = one_host()
     vm, host = client("VM.get_by_name_label", "vm01")[0], client("host.get_all")[0]
-    ref = client(f"{cls}.create", {**fields, "VM": vm, "nonsense": "x"})
+    network = client("network.get_all")[0]
+    ref = client(f"{cls}.create", {**fields, "VM": vm, "network": network, "nonsense": "x"})
     assert ref in client(f"VM.get_{child_of}", vm)
     client("VM.start_on", vm, host, False, False)
     assert failure_of(client, f"{cls}.destroy", ref)[0] == "OPERATION_NOT_ALLOWED"
@@ -169,6 +170,23 @@ def test_a_word_that_an_enumeration_lacks_is_no_value(method: str, params: list[
     client = one_host()
     own = client("task.create", "x", "") if method.startswith("task") else client(method.split(".")[0] + ".get_all")[0]
     assert failure_of(client, method, own, *params) == ["INTERNAL_ERROR", 'Failure("Unknown tag/contents")']
+
+
+@pytest.mark.parametrize("method, params, refused", [
+    ("VM.pool_migrate", [NULL, {}], ["HANDLE_INVALID", "host", NULL]),
+    ("VM.start_on", [NULL, False, False], ["HANDLE_INVALID", "host", NULL]),
+    ("VM.assert_can_boot_here", [NULL], ["HANDLE_INVALID", "host", NULL]),
+    ("VM.set_order", [2**63], ["INTERNAL_ERROR", 'Failure("Int64.of_string")']),
+    ("VM.set_HVM_shadow_multiplier", [float("nan")], ["INVALID_VALUE", "HVM_shadow_multiplier", "nan"]),
+    ("VM.set_HVM_shadow_multiplier", [float("inf")], ["INVALID_VALUE", "HVM_shadow_multiplier", "inf"])])
+def test_what_stands_for_nothing_is_no_argument(method: str, params: list[Any], refused: list[str]) -> None:
+    client = one_host()
+    assert failure_of(client, method, client("VM.get_by_name_label", "vm01")[0], *params) == refused
+
+
+@pytest.mark.parametrize("cls, owner", [("VBD", "VM"), ("VIF", "VM"), ("PBD", "host"), ("VDI", "SR")])
+def test_what_belongs_to_nothing_is_not_made(cls: str, owner: str) -> None:
+    assert failure_of(one_host(), f"{cls}.create", {}) == ["HANDLE_INVALID", owner, NULL]
 
 
 def test_notices_are_written_and_found_by_object_and_time() -> None:

@@ -264,6 +264,8 @@ def test_the_log_numbers_calls_and_tells_when_they_ended_and_what_struck_them() 
     ({"call": "*", "do": "delay"}, r"\.seconds: a delay"),
     ({"call": "*", "do": "drop", "chance": 2}, r"\.chance: a number"),
     ({"call": "*", "do": "drop", "times": -1}, r"\.times: no negative"),
+    ({"call": "*", "do": "delay", "seconds": float("inf")}, r"\.seconds: a number is expected"),
+    ({"call": "*", "do": "drop", "chance": float("nan")}, r"\.chance: a number is expected"),
     ({"call": "*", "do": "drop", "why": 1}, "unknown key 'why'"),
     ({"migration": "flight"}, r"\.migration: 'flight' is not known"),
     ({"migration": "setup", "reboot": True}, r"\.reboot: a guest reboots while its memory is sent"),
