@@ -178,6 +178,8 @@ def _refused(req: falcon.Request, resp: falcon.Response, error: errors.Error, pa
                     extra={"request_id": req.context.request_id})
     if status == 503:
         resp.set_header("Retry-After", str(RETRY_AFTER_S))
+    if isinstance(error, reading.Unreadable):
+        resp.set_header("Connection", "close")
     if isinstance(error, Unauthenticated) and error.challenge:
         resp.set_header("WWW-Authenticate", error.challenge)
     _fail(req, resp, status, error.code, error.message, error.details)

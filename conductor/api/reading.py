@@ -5,9 +5,11 @@ Everything here refuses with an error of ours and touches nothing.
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 import falcon
+from cheroot.errors import MaxSizeExceeded
 
 from common import errors
 from conductor.api.exchange import Json
@@ -29,6 +31,12 @@ class TooLarge(errors.Invalid):
     code = "body_too_large"
 
 
+class Unreadable(errors.Invalid):
+    """The body broke off, or is not in chunks as announced; the connection is of no more use."""
+
+    code = "body_unreadable"
+
+
 class WrongMediaType(errors.Invalid):
     """The body must be sent as application/json."""
 
@@ -38,7 +46,7 @@ class WrongMediaType(errors.Invalid):
 def body_of(req: falcon.Request) -> Json:
     """Return the request's body, {} when there is none.
 
-    Raises TooLarge, WrongMediaType, Invalid.
+    Raises TooLarge, Unreadable, WrongMediaType, Invalid.
     """
     data = _bytes_of(req)
     if not data:
@@ -54,12 +62,16 @@ def body_of(req: falcon.Request) -> Json:
 def _bytes_of(req: falcon.Request) -> bytes:
     # without a length the body is chunked, and the server's own stream knows its end
     stream = req.stream if req.get_header("Transfer-Encoding") else req.bounded_stream
-    data = stream.read(LARGEST_BODY_BYTES + 1)
+    try:
+        data = stream.read(LARGEST_BODY_BYTES + 1)
+    except (ValueError, OSError) as exc:
+        raise Unreadable() from exc
     if len(data) <= LARGEST_BODY_BYTES:
-        return data
-    # read to the end: a client that is still sending would not see the answer
-    while stream.read(LARGEST_BODY_BYTES):
-        pass
+        return bytes(data)
+    # read to the end, if there is one: a client that is still sending would not see the answer
+    with suppress(ValueError, OSError, MaxSizeExceeded):
+        while stream.read(LARGEST_BODY_BYTES):
+            pass
     raise TooLarge()
 
 
@@ -119,7 +131,7 @@ def number(what: str, value: str, code: str, of_text: type[errors.Error] = error
     Raises ``of_text`` for what is no number, NotFound with ``code`` for one that nothing can have.
     """
     if not re.fullmatch("-?[0-9]{1,30}", value):
-        raise of_text(f"The id of a {what} must be an integer, not {value[:50]!r}")
+        raise of_text(f"The {what}'s id must be an integer, not {value[:50]!r}")
     if not 0 <= int(value) <= LARGEST_ID:
         raise errors.NotFound(f"{what.capitalize()} {value} could not be found.", code=code)
     return int(value)

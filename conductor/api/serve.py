@@ -12,6 +12,7 @@ from typing import Any
 from cheroot import wsgi
 
 from common import errors
+from conductor.api import wire
 
 LOG = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ LARGEST_HEADER_BYTES = 64 * 1024
 
 class _Server(wsgi.Server):
     """cheroot's server, which writes to standard error unless told otherwise."""
+
+    ConnectionClass = wire.Connection
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """Log what the server has to say."""

@@ -1,7 +1,9 @@
-"""The API behind a real socket: bodies of all kinds, and a stop with requests in hand."""
+"""The API behind a real socket: bodies of all kinds, bytes that are no request, and a stop with requests in hand."""
 
 import http.client
 import json
+import re
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -71,6 +73,61 @@ def test_one_connection_serves_many_requests_also_after_a_refusal(service: Servi
         answer = connection.getresponse()
         assert (answer.status, bool(answer.read())) == (status, True)
     connection.close()
+
+
+def sent(service: Service, data: bytes) -> tuple[int, dict[str, str], Any]:
+    """Return status, headers and body of the answer to these bytes; the server has to end the connection."""
+    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), timeout=20) as connection:
+        connection.sendall(data)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.decode().partition("\r\n\r\n")
+    first, *lines = head.split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    assert "transfer-encoding" not in headers and len(body) == int(headers["content-length"]), "one answer and no more"
+    return int(first.split()[1]), headers, json.loads(body)
+
+
+POST, CHUNKED = b"POST %s HTTP/1.1\r\nHost: here\r\n" % URL.encode(), b"Transfer-Encoding: chunked\r\n"
+#: what is sent, its status, and the name of the error in Nova's form
+BYTES: dict[str, tuple[bytes, int, str]] = {
+    "noise": (b"\x16\x03\x01\r\n\r\n", 400, "badRequest"),
+    "a length that is a word": (POST + b"Content-Length: two\r\n\r\n{}", 400, "badRequest"),
+    "a length below zero": (POST + b"Content-Length: -2\r\n\r\n{}", 400, "badRequest"),
+    "a length with a sign": (POST + b"Content-Length: +2\r\n\r\n{}", 400, "badRequest"),
+    "a length of gigabytes": (POST + b"Content-Length: 99999999999\r\n\r\n{}", 413, "overLimit"),
+    "a chunk without a size": (POST + CHUNKED + b"\r\nzz\r\n{}\r\nGET / HTTP/1.1\r\n\r\n", 400, "badRequest"),
+    "a chunk that is not as long as it says": (POST + CHUNKED + b"\r\n1\r\n{}xx\r\n0\r\n\r\n", 400, "badRequest"),
+    "chunks without end": (
+        POST + CHUNKED + b"\r\n" + b"100000\r\n%s\r\n" % (b" " * 2 ** 20) * 16 + b"1\r\n", 413, "overLimit"),
+    "a chunk of gigabytes": (POST + CHUNKED + b"\r\nffffffff\r\n", 400, "badRequest"),
+    "headers without measure": (POST + b"X: " + b"x" * 70_000 + b"\r\n\r\n", 413, "overLimit"),
+    "an address with raw bytes": (b"GET /v2.1/os-hosts/\xff HTTP/1.1\r\nHost: here\r\n\r\n", 400, "badRequest"),
+    "an address of another kind": (b"GET //v2.1 HTTP/1.1\r\nHost: here\r\n\r\n", 400, "badRequest"),
+    "another protocol": (b"GET /v2.1 HTTP/3.0\r\nHost: here\r\n\r\n", 505, "computeFault"),
+}
+
+
+@pytest.mark.parametrize("what", BYTES)
+def test_bytes_that_are_no_request_are_refused_in_novas_form_with_an_id(service: Service, conductor: Patient,
+                                                                        what: str) -> None:
+    data, status, name = BYTES[what]
+    found, headers, body = sent(service, data)
+    assert (found, list(body), body[name]["code"]) == (status, [name], status) and body[name]["message"]
+    assert headers["content-type"] == "application/json" and "corral-error" in headers
+    assert re.fullmatch("req-[0-9a-f-]{36}", headers["x-compute-request-id"])
+    assert headers["x-openstack-request-id"] == headers["x-compute-request-id"] and conductor.calls == []
+
+
+def test_bytes_that_are_no_request_are_refused_in_our_own_form_below_v1(service: Service) -> None:
+    status, headers, body = sent(service, b"POST /v1/plans HTTP/1.1\r\nHost: here\r\nContent-Length: x\r\n\r\n")
+    assert (status, body["error"]["code"]) == (400, "invalid")
+    assert body["error"]["request_id"] == headers["x-compute-request-id"]
+
+
+def test_what_is_left_of_a_body_that_nobody_read_is_not_taken_for_a_request(service: Service) -> None:
+    hidden = b"GET /v1/hosts HTTP/1.1\r\nHost: here\r\n\r\n"
+    unread = b"POST /nowhere HTTP/1.1\r\nHost: here\r\n" + CHUNKED + b"\r\n%x\r\n%s\r\n0\r\n\r\n"
+    assert sent(service, unread % (len(hidden), hidden))[0] == 404
 
 
 def test_stop_answers_the_request_in_hand(service: Service, conductor: Patient) -> None:
