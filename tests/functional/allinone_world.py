@@ -245,15 +245,16 @@ class House(Hypervisors):
 
 
 class Corral:
-    """Everything but the hypervisors, each part to be had alone; hosts are (name, url)."""
+    """Everything but the hypervisors, each part to be had alone; hosts are (name, url), ``options`` the conductor's."""
 
-    def __init__(self, folder: Path, hosts: list[tuple[str, str]], password: str, sync_s: float = SYNC_S) -> None:
+    def __init__(self, folder: Path, hosts: list[tuple[str, str]], password: str, sync_s: float = SYNC_S,
+                 **options: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._hosts, self._password, self._sync_s = dict(hosts), password, sync_s
         self._transport = rpc.transport(f"corral-inproc://{abs(hash(folder)):x}/")
         self._clock = SystemClock()
         # A busy machine may hold an agent back for seconds; no test here waits for one to count as down.
-        settings = Settings(sync_interval_s=sync_s, agent_down_s=15.0)
+        settings = Settings(sync_interval_s=sync_s, agent_down_s=15.0, **options)
         self._database = Database(f"sqlite:///{folder}/corral.sqlite")
         self._conductor = conductor.build.Service(self._database, self._transport, self._clock, settings, "parts")
         self.agents: dict[str, agent.build.Agent] = {}
@@ -306,9 +307,9 @@ class Alone(Hypervisors):
 class Parts(Alone):
     """Hypervisors in this process, and Corral beside them in single parts; agents are started by name."""
 
-    def __init__(self, folder: Path, world: Json, *agents: str, speed: float = SPEED) -> None:
+    def __init__(self, folder: Path, world: Json, *agents: str, speed: float = SPEED, **options: Any) -> None:
         super().__init__(world, speed)
-        self.parts = Corral(folder, self.simulator.hosts, self.simulator.login[1])
+        self.parts = Corral(folder, self.simulator.hosts, self.simulator.login[1], **options)
         self.corral = self.parts.start(*agents)
 
     def __exit__(self, *_: object) -> None:
