@@ -47,6 +47,23 @@ def test_hosts_are_brought_from_each_usual_state_into_each_other() -> None:
         simulator.stop()
 
 
+def test_a_case_that_left_another_master_and_a_mark_disturbs_no_other_one() -> None:
+    simulator = Simulator(WorldSpec((HostSpec("a"), HostSpec("b"))), speed=200)
+    simulator.start()
+    try:
+        before = RealHosts(xapi_of(simulator), "pair")
+        Run(before).steps([
+            {"call": "VM.add_to_other_config", "args": ["$vm1", "contract", "mark"]},
+            {"call": "pool.designate_new_master", "args": ["$host2"]},
+            {"until": {"login": "a", "host": 2}},
+            {"until": {"call": "host.get_enabled", "args": ["$host1"], "by": "a", "gives": True}}])
+        after = RealHosts(xapi_of(simulator), "pair")
+        assert after.clients["s"].call("pool.get_master", after.names["pool"]) == after.names["host1"]
+        assert after.clients["s"].call("VM.get_other_config", after.names["vm1"]) == {}
+    finally:
+        simulator.stop()
+
+
 def test_a_host_that_runs_vms_of_others_is_not_made_to_join(simulator: Simulator) -> None:
     with pytest.raises(NotReady, match="while it runs theirs"):
         RealHosts(xapi_of(simulator), "pair")

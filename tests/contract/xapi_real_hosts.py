@@ -62,6 +62,7 @@ class RealHosts:
     def __init__(self, xapi: RealXapi, setting: str) -> None:
         self.urls, self.login = xapi.urls[:max(HOSTS[setting], 1)], (xapi.user, xapi.password)
         self._never = threading.Event()
+        self._lead(xapi.urls)
         self._members(setting, xapi.urls)
         self.clients = logged_in(self.urls, self.login)
         self._enabled()
@@ -95,6 +96,15 @@ class RealHosts:
         raise NotReady(f"nobody of ours listens at {address}")
 
     # ---- the state
+    def _lead(self, urls: list[str]) -> None:
+        """Make the first host a master again, where a case has left another one."""
+        clients = logged_in(urls, self.login)
+        names = {number: Bearings(urls).of({number: client}) for number, client in clients.items()}
+        if "s" not in clients:
+            for number in (number for number in clients if "host1" in names[number]):
+                clients[number].call("pool.designate_new_master", names[number]["host1"])
+                self._until(f"{urls[0]} is the master", lambda: "s" in logged_in(urls, self.login))
+
     def _members(self, setting: str, urls: list[str]) -> None:
         """Let hosts join or leave until the first MEMBERS are a pool and the others alone."""
         for number in range(2, HOSTS[setting] + 1):
@@ -151,6 +161,9 @@ class RealHosts:
         """Take away what cases that failed may have left."""
         for client in self.clients.values():
             client.call("pool.remove_from_other_config", client.call("pool.get_all")[0], "contract")
+            for vm, guest in client.call("VM.get_all_records").items():
+                if guest["name_label"].startswith(PREFIX):
+                    client.call("VM.remove_from_other_config", vm, "contract")
             for task, record in client.call("task.get_all_records").items():
                 if record["name_label"] == "ours":
                     client.call("task.set_status", task, "success")

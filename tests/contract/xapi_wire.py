@@ -31,14 +31,14 @@ class Raw:
 
     def send(self, content: bytes) -> None:
         """Send the bytes; that the other end has closed already shows when reading."""
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, ssl.SSLError):
             self._socket.sendall(content)
 
     def read(self) -> None:
         """Wait for more of the answer, or its end.  Raises TimeoutError."""
         try:
             piece = self._socket.recv(65536)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             piece = b""
         self.came += piece.decode("utf-8", "replace")
         self.ended = not piece
@@ -47,13 +47,14 @@ class Raw:
 def handshake(url: str, name: str, trusted: str | None, version: str) -> dict[str, Any]:
     """Begin TLS of that version with the host at `url` as `name`; return what was agreed and what it presents.
 
-    `trusted` is the certificate to trust, as PEM, "" trusts what everybody does, None anything.
+    `name` is "" when none is said.  `trusted` is the certificate to trust, as PEM, "" trusts what everybody
+    does, None anything.
     Raises ssl.SSLError when one of both refuses.
     """
     context = _careless() if trusted is None else ssl.create_default_context(cadata=trusted or None)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # xapi's certificates lack what newer Pythons ask for
     context.minimum_version = context.maximum_version = ssl.TLSVersion[f"TLSv{version.replace('.', '_')}"]
-    with _connected(url, 30.0) as plain, context.wrap_socket(plain, server_hostname=name) as secure:
+    with _connected(url, 30.0) as plain, context.wrap_socket(plain, server_hostname=name or None) as secure:
         cipher, *_bits = secure.cipher() or ("",)
         return {"version": secure.version(), "cipher": cipher, **presented(secure.getpeercert(binary_form=True) or b"")}
 
