@@ -163,11 +163,13 @@ class Server:
         length = int(size) if size.isdigit() else -1
         if length >= BODY_CUT_OFF:
             raise Hangup
-        if not 0 <= length <= BODY_LIMIT:
-            return Request(address, incarnation, method, path, headers, None, length > BODY_LIMIT)
+        if length < 0:
+            return Request(address, incarnation, method, path, headers, None)
         body: bytes = stream.read(length)  # type: ignore[attr-defined]
         if len(body) < length:
             raise Hangup
+        if length > BODY_LIMIT:     # read all the same: who is still sending sees no answer
+            return Request(address, incarnation, method, path, headers, None, too_long=True)
         return Request(address, incarnation, method, path, headers, body)
 
 
