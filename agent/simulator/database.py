@@ -20,9 +20,10 @@ LINKS = (
     ("PBD", "SR", "SR", "PBDs"), ("PBD", "host", "host", "PBDs"), ("PIF", "network", "network", "PIFs"),
     ("PIF", "host", "host", "PIFs"), ("host_cpu", "host", "host", "host_CPUs"), ("console", "VM", "VM", "consoles"),
     ("VM", "groups", "VM_group", "VMs"), ("VM", "appliance", "VM_appliance", "VMs"),
-    ("task", "subtask_of", "task", "subtasks"), ("Certificate", "host", "host", "certificates"),
-    ("VTPM", "VM", "VM", "VTPMs"), ("VM", "snapshot_of", "VM", "snapshots"),
-    ("VDI", "snapshot_of", "VDI", "snapshots"), ("PIF", "bond_slave_of", "Bond", "slaves"),
+    ("task", "subtask_of", "task", "subtasks"), ("task", "_session", "session", "tasks"),
+    ("Certificate", "host", "host", "certificates"), ("VTPM", "VM", "VM", "VTPMs"),
+    ("VM", "snapshot_of", "VM", "snapshots"), ("VDI", "snapshot_of", "VDI", "snapshots"),
+    ("PIF", "bond_slave_of", "Bond", "slaves"),
 )
 UPWARD: dict[str, tuple[tuple[str, str, str], ...]] = {
     cls: tuple((field, parent, listing) for child, field, parent, listing in LINKS if child == cls)

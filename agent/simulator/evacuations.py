@@ -5,12 +5,12 @@ Every target must be able to take every VM, or nothing moves; each batch ends be
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import balancing, exclusion, generic, ha, workers
+from agent.simulator import balancing, exclusion, generic, ha, spreading, workers
 from agent.simulator.arguments import numbers
 from agent.simulator.call import LATER
 from agent.simulator.database import Database
 from agent.simulator.failure import Failure
-from agent.simulator.memory import free_memory, vm_need
+from agent.simulator.memory import vm_need
 from agent.simulator.migrations import assert_network, pool_migrate
 from agent.simulator.node import Node
 from agent.simulator.placement import assert_can_boot, assert_can_move, assert_idle
@@ -31,8 +31,7 @@ def plan(world: "World", db: Database, host: str) -> balancing.Plan:
     guests = [vm for vm in db.get("host", host, "resident_VMs") if not db.get("VM", vm, "is_control_domain")]
     if not targets:
         return [], {vm: ["NO_HOSTS_AVAILABLE", vm] for vm in guests}
-    free = {target: free_memory(db, target) for target in targets}
-    moves: list[tuple[str, str]] = []
+    movable: list[str] = []
     blocked: dict[str, list[str]] = {}
     for vm in sorted(guests, key=lambda one: -vm_need(db, one)):
         try:
@@ -41,16 +40,12 @@ def plan(world: "World", db: Database, host: str) -> balancing.Plan:
                 assert_can_boot(world, db, vm, target, memory=False)
             assert_can_move(db, vm)
             assert_idle(db, vm)
+            movable.append(vm)
         except Failure as failure:
             blocked[vm] = failure.description
-            continue
-        best = max(targets, key=lambda target: free[target])
-        if free[best] < vm_need(db, vm):
-            blocked[vm] = ["HOST_NOT_ENOUGH_FREE_MEMORY", vm]
-            continue
-        free[best] -= vm_need(db, vm)
-        moves.append((vm, best))
-    return moves, blocked
+    moves = spreading.places(db, movable, targets, node.version)
+    placed = dict(moves)
+    return moves, blocked | {vm: ["HOST_NOT_ENOUGH_FREE_MEMORY", vm] for vm in movable if vm not in placed}
 
 
 def assert_can_evacuate(call: "Call", host: str) -> None:

@@ -178,6 +178,7 @@ def _made(world: "World", node: "Node", record: Any, incident: dict[str, Any]) -
         record.method = f"Async.{record.method}"
     session = next((ref for ref in db.refs("session") if db.get("session", ref, "originator") == OPERATOR), "")
     session = session or db.add("session", {"originator": OPERATOR, "this_host": world.host_of(node)})
+    db.set("session", session, last_active=world.moment())
     params = [_resolved(db, value, kind) for value, (_name, kind) in zip(incident["params"], message.params,
                                                                          strict=False)]
     return world.answer(record, record.method, [session, *params], {})

@@ -12,7 +12,7 @@ from agent.simulator.failure import WorldError
 from agent.simulator.traits import Traits
 
 MOST_COPIES = 10000
-MOST = 1e15  # seconds, and whatever else is no whole number; NaN and infinity are no numbers of anything
+MOST = 1e9  # seconds, and whatever else is no whole number; NaN and infinity are no numbers of anything
 UNITS = {"": 1, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agent.simulator import daemons, migrations
+from agent.simulator.database import Database
 from agent.simulator.failure import Dropped, Failure
 from agent.simulator.table import NULL
 from agent.simulator.timing import FAILED_LOGIN, SESSION_IDLE, SESSION_NOTED, SESSIONS_KEPT
@@ -56,6 +57,14 @@ def collect(call: "Call", originator: str) -> None:
     gone |= set(sorted(own, key=lambda ref: last[ref])[:max(0, len(own) + 1 - SESSIONS_KEPT)])
     for ref in gone:
         db.delete("session", ref)
+
+
+def is_open(world: "World", db: Database, session: str) -> bool:
+    """Tell whether a session is one; one that was idle for a day ends here, if no login has ended it before."""
+    if db.has("session", session) and db.get("session", session, "last_active") < world.moment(
+            world.now - SESSION_IDLE):
+        db.delete("session", session)
+    return db.has("session", session)
 
 
 def used(call: "Call") -> None:

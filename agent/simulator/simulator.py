@@ -193,7 +193,8 @@ class Simulator:
                 self._strangers.attend(knocks.pending(self.world))
                 self._tell()
                 due = self.world.next_due()
-                self._changed.wait(None if due is None else max(0.0, due - self.world.clock.now()) / self._speed)
+                rest = threading.TIMEOUT_MAX if due is None else max(0.0, due - self.world.clock.now()) / self._speed
+                self._changed.wait(min(rest, threading.TIMEOUT_MAX))
 
     def _found_out(self, task: str, error: list[str]) -> None:
         with self._changed:

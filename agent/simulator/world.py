@@ -174,7 +174,7 @@ class World:
         args = bound(message, params, node.version)
         local = alone and session in node.local_sessions
         if message.needs_session and not local and (node.power == "booting" or node.master
-                                                    or not db.has("session", session)):
+                                                    or not sessions.is_open(self, db, session)):
             raise Failure("SESSION_INVALID", session)
         if message.kind == "removed":
             raise Failure("MESSAGE_REMOVED")
@@ -248,7 +248,7 @@ class World:
         return db.add("task", {
             "name_label": label, "name_description": description, "created": self.moment(),
             "subtask_of": subtask_of, "resident_on": self.host_of(master) if master else NULL,
-            "_session": session, "_transient": transient})
+            "_session": session or NULL, "_transient": transient})
 
     def finish_task(self, pool: int, task: str, value: Any = None) -> None:
         """End a task with a result; a task that is gone is none of our business."""

@@ -236,6 +236,19 @@ def test_a_foreign_session_is_found_by_uuid_and_can_be_ended() -> None:
     assert failure_of(first, "session.get_record", found) == ["HANDLE_INVALID", "session", found]
 
 
+def test_a_session_lists_the_tasks_that_were_begun_with_it_and_takes_none_along() -> None:
+    first = one_host()
+    second = DirectClient(first.world, first.clock, first.address).login()
+    task = second("Async.host.disable", second("host.get_all")[0])
+    own = second("task.create", "mine", "")
+    assert first("session.get_tasks", second.session) == [task, own]
+    assert first("session.get_tasks", first.session) == []
+    second("task.destroy", task)
+    assert first("session.get_record", second.session)["tasks"] == [own]
+    first.raw("session.logout", second.session)
+    assert first("task.get_name_label", own) == "mine"
+
+
 def test_a_task_of_ones_own_is_the_parent_of_the_call_that_names_it() -> None:
     client = one_host()
     host = client("host.get_all")[0]
@@ -284,6 +297,18 @@ def test_events_are_the_difference_and_not_a_log() -> None:
     assert "snapshot" not in deleted[0]
     client("VM.set_name_label", vm, "name 4")
     assert client("event.from", ["vm"], second["token"], 0.0)["events"] == []
+
+
+def test_deletions_are_forgotten_when_there_are_too_many_and_the_counts_tell() -> None:
+    client = one_host()
+    gone = [client("VM.create", {"name_label": "gone"}) for _ in range(600)]
+    first = client("event.from", ["vm"], "", 0.0)
+    for vm in gone:
+        client("VM.destroy", vm)
+    second = client("event.from", ["vm"], first["token"], 0.0)
+    told = [event["ref"] for event in second["events"] if event["operation"] == "del"]
+    assert 256 <= len(told) <= 512 and set(told) == set(gone[-len(told):])
+    assert second["valid_ref_counts"]["vm"] == first["valid_ref_counts"]["vm"] - 600 == len(client("VM.get_all"))
 
 
 def test_a_subscription_to_one_object_hears_of_that_object_only() -> None:

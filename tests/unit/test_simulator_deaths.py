@@ -204,6 +204,7 @@ def test_an_originator_has_five_hundred_sessions_and_an_idle_one_ends_after_a_da
     client.pass_time(23 * 3600)
     assert other("host.get_all")
     client.pass_time(2 * 3600)
-    client.login()
     assert failure_of(many[0], "host.get_all") == ["SESSION_INVALID", many[0].session]
+    client.login()
+    assert failure_of(client, "session.get_uuid", many[1].session)[0] == "HANDLE_INVALID"
     assert other("host.get_all")
