@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conductor_world import World
 
 from common import agent_api, agents_api, conductor_api, messages, notices, rpc
 from conductor import notify
@@ -85,6 +86,54 @@ def test_what_a_method_refuses_with_stands_among_the_error_codes(name: str) -> N
     refusals = [token for token in TICKED.findall(cells[2]) if re.fullmatch("[a-z_]+", token)] if len(cells) > 2 else []
     # A row may refer to another method's refusals, and one names a key of the metadata.
     assert set(refusals) - {"hypervisor_pool", *conductor_api.METHODS} <= codes
+
+
+class Asked(World):
+    """A pool of three hosts behind an aggregate, with two VMs; its conductor serves all methods."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.start_pool()
+        self.pool.add_vm("v1", "h1")
+        self.pool.add_vm("v2", "h2")
+        self.settle()
+
+    def start_conductor(self) -> None:
+        """Begin with a new one."""
+        super().start_conductor()
+        self.conductor = Views(self.engine)
+
+    def shapes(self) -> dict[str, Any]:
+        """Return one of each thing that answers are made of."""
+        plan = self.ask("plan_create", host="h1", wanted="enable")
+        operation = self.ask("maintenance_start", host="h1")["operation"]
+        self.pool.vms["v2"].hindrances = [["VM_HAS_VGPU", "it has a vGPU"]]
+        self.settle()
+        refused = self.refused("vm_migrate", vm="v2")
+        return {
+            "AGGREGATE": self.ask("aggregate_list")["aggregates"][0], "HOST": self.ask("host_list")["hosts"][0],
+            "VM": self.ask("host_vms", host="h1")["vms"][0], "PLAN": plan, "OPERATION": operation,
+            "BLOCKER": refused.details["blockers"][0], "MOVE": operation["moves"][0],
+            "EVENT": self.ask("operation_events", id=operation["id"])["events"][0],
+            "SERVICE": self.ask("service_list")["services"][0], "GUEST": self.ask("vm_list")["vms"][0],
+            "HYPERVISOR": self.ask("hypervisor_list")["hypervisors"][0],
+            "MIGRATION": self.ask("migration_list")["migrations"][0]}
+
+
+def fields(shape: str) -> set[str]:
+    """Return the names of a shape's fields, without what is said of their values."""
+    text = re.split("`[.]|\n- |\n\n", TEXT.split(f"\n- **{shape}** ", 1)[1], maxsplit=1)[0]
+    said = ",".join(TICKED.findall(text + "`"))
+    for _ in range(2):
+        said = re.sub(r"\{[^{}]*\}|\[[^][]*\]", "", said)
+    return {field.partition(":")[0].strip() for field in said.split(",")} - {""}
+
+
+def test_the_shapes_have_just_the_fields_of_what_a_conductor_answers(tmp_path: Path) -> None:
+    found = Asked(tmp_path).shapes()
+    assert set(found) == set(re.findall(r"^- \*\*([A-Z]+)\*\* ", TEXT, re.MULTILINE))
+    for shape, one in found.items():
+        assert fields(shape) == set(one), shape
 
 
 def test_each_version_that_came_later_stands_in_the_stubs_and_in_the_document() -> None:
