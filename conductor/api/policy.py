@@ -156,7 +156,9 @@ class Policy:
             self._enforcer.load_rules()
             self._enforcer.check_rules(raise_on_violation=True)
         except (ValueError, policy.InvalidDefinitionError, cfg.Error) as exc:
-            raise errors.Invalid(f"The policy file {self._enforcer.policy_path} can't be used: {exc}",
+            # a parser shows the place in lines of its own
+            why = " ".join(str(exc).split())
+            raise errors.Invalid(f"The policy file {self._enforcer.policy_path} can't be used: {why}",
                                  code="bad_configuration") from exc
 
     def check(self, method: str, url: str, action: str | None, credentials: Mapping[str, Any]) -> None:

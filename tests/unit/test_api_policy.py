@@ -188,9 +188,10 @@ def test_a_policy_file_changes_rules_and_a_change_counts_within_a_second(tmp_pat
 
 
 @pytest.mark.parametrize("text", ["[1, 2", '"corral:aggregates:create": "rule:no_such_rule"', '"a": "rule:a"'])
-def test_a_policy_file_that_makes_no_sense_is_refused_at_the_start(tmp_path: Path, text: str) -> None:
-    with pytest.raises(errors.Invalid, match=policy.FILE):
+def test_a_policy_file_that_makes_no_sense_is_refused_at_the_start_in_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(errors.Invalid, match=policy.FILE) as refused:
         Policy(in_folder(tmp_path, text))
+    assert len(refused.value.message.splitlines()) == 1
 
 
 def test_a_policy_file_that_breaks_later_lets_nobody_in(tmp_path: Path) -> None:
