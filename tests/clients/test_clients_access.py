@@ -1,6 +1,7 @@
 """Who is let in by a real Keystone, and how real clients get in without one."""
 
 import logging
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,9 +99,9 @@ def test_while_keystone_is_away_the_answer_is_503_and_says_when_to_try_again() -
 
 
 @contextmanager
-def served(strategy: Strategy) -> Iterator[str]:
+def served(strategy: Strategy, conductor: InMemory | None = None) -> Iterator[str]:
     """Run an API in front of a conductor in memory; yield its address for compute clients."""
-    service = Service(make_app(InMemory(), auth=strategy), "127.0.0.1", 0, threads=4)
+    service = Service(make_app(conductor or InMemory(), auth=strategy), "127.0.0.1", 0, threads=4)
     service.start()
     yield f"{service.url}/v2.1"
     service.stop()
@@ -119,6 +120,34 @@ def test_clients_get_in_with_a_password_and_without_any(tmp_path: Path) -> None:
         assert "| h1" in openstack.run("host", "list", **basic, OS_PASSWORD=WORD).out
         wrong = openstack.run("host", "list", **basic, OS_PASSWORD="wrong")
         assert wrong.status == 1 and "401" in wrong.err
+
+
+def test_clients_find_the_api_by_its_root_too(keystone: Server, strategy: Strategy) -> None:
+    with served(NoAuth()) as url, Client(client.OPENSTACKCLIENT, {}) as openstack, \
+            Client(client.OPENSTACKSDK, {}) as sdk:
+        root = {"OS_AUTH_TYPE": "none", "OS_ENDPOINT": url.removesuffix("/v2.1")}
+        assert "| h1" in openstack.run("host", "list", **root).out
+        assert "h1" in sdk.run("hypervisors", **root).out
+    with served(strategy) as url, Client(client.OPENSTACKCLIENT, keystone.environ("versions")) as openstack:
+        keystone.endpoint("identity", "versions", keystone.url)
+        keystone.endpoint("compute", "versions", url)
+        shown = re.sub(" +", " ", openstack.run("versions", "show", "--service", "compute").out)
+        assert f"| versions | compute | 2.0 | SUPPORTED | {url.removesuffix('.1')}/ |" in shown, shown
+        assert f"| versions | compute | 2.1 | CURRENT | {url}/ | 2.1 | 2.42 |" in shown, shown
+
+
+def test_a_service_that_is_down_is_deleted_by_each_kind_of_client(keystone: Server, strategy: Strategy) -> None:
+    conductor = InMemory()
+    for host in ("h2", "h3", "h4"):
+        conductor.hosts[host]["agent"] = "down"
+    with served(NoAuth(), conductor) as free, served(strategy, conductor) as guarded:
+        none = {"OS_AUTH_TYPE": "none", "OS_ENDPOINT": free}
+        with Client(client.OPENSTACKCLIENT, none) as openstack, Client(client.OPENSTACKSDK, none) as sdk, \
+                Client(client.NOVACLIENT_9, keystone.environ("home")) as nova:
+            done = [openstack.run("compute", "service", "delete", "8"), sdk.run("delete_service", "6"),
+                    nova.run("--bypass-url", guarded, "service-delete", "4")]
+    assert [one.status for one in done] == [0, 0, 0], done
+    assert list(conductor.hosts) == ["h1"]
 
 
 def test_nova_goes_past_the_catalogue_when_told_to(keystone: Server, strategy: Strategy) -> None:
