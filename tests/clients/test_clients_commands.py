@@ -1,13 +1,14 @@
 """Every command of every client about what Corral has, against a running Corral and a real Keystone."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from conductor.api.auth import Strategy
 from tests.clients.clients_world import in_catalogue, play, table
-from tools.clients import client
+from tools.clients import client, environments
 from tools.clients.client import Client, Program
 from tools.servers.keystone import Server
 
@@ -23,6 +24,17 @@ OURS = re.compile("(aggregate|host|service|compute service|hypervisor|availabili
                   "live-migration)($|[ -])")
 #: the first needs an image service; the second is asked for at the wrong address by the client
 NOT_HERE = {"aggregate cache image", "server migration show"}
+#: the methods of the library that are about it: of its compute proxy, and of its cloud layer
+METHODS = """
+import re
+from openstack.compute.v2._proxy import Proxy
+from openstack.connection import Connection
+print(*(name for name in dir(Proxy) if re.search("aggregate|host|service|hypervisor|zone|migrat", name)))
+print(*("cloud." + name for name in dir(Connection) if re.search("aggregate|hypervisor|availability_zone", name)))
+"""
+#: one needs an image service, one is no call, one is of another service
+METHODS_NOT_HERE = {"aggregate_precache_images", "register_service_argparse_arguments",
+                    "cloud.list_share_availability_zones"}
 
 
 @pytest.mark.parametrize("name", [name for name in PROGRAMS if name != "openstacksdk"])
@@ -35,6 +47,14 @@ def test_every_command_of_ours_is_in_the_table(name: str) -> None:
     rows = [f"{row.run} " for row in table(name)]
     assert len(wanted) > 20
     assert not {one for one in wanted if not any(row.startswith(f"{one} ") for row in rows)}
+
+
+def test_every_method_of_ours_is_in_the_table_of_the_library() -> None:
+    python = environments.built("openstacksdk") / "bin" / "python"
+    listed = subprocess.run([python, "-c", METHODS], text=True, capture_output=True, check=True, timeout=120).stdout
+    wanted = {one for one in listed.split() if not one.startswith("_")} - METHODS_NOT_HERE
+    called = {row.run.partition(" ")[0] for row in table("openstacksdk")}
+    assert len(wanted) > 30 and not wanted - called
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
