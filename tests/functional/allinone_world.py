@@ -248,7 +248,7 @@ class Corral:
     """Everything but the hypervisors, each part to be had alone; hosts are (name, url), ``options`` the conductor's."""
 
     def __init__(self, folder: Path, hosts: list[tuple[str, str]], password: str, sync_s: float = SYNC_S,
-                 **options: Any) -> None:
+                 tell: Callable[[str, Json], None] | None = None, **options: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._hosts, self._password, self._sync_s = dict(hosts), password, sync_s
         self._transport = rpc.transport(f"corral-inproc://{abs(hash(folder)):x}/")
@@ -256,7 +256,8 @@ class Corral:
         # A busy machine may hold an agent back for seconds; no test here waits for one to count as down.
         settings = Settings(sync_interval_s=sync_s, agent_down_s=15.0, **options)
         self._database = Database(f"sqlite:///{folder}/corral.sqlite")
-        self._conductor = conductor.build.Service(self._database, self._transport, self._clock, settings, "parts")
+        self._conductor = conductor.build.Service(self._database, self._transport, self._clock, settings, "parts",
+                                                  tell=tell)
         self.agents: dict[str, agent.build.Agent] = {}
         self._api = ApiService(make_app(ConductorAPI(self._transport)), "127.0.0.1", 0)
 

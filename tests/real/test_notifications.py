@@ -22,6 +22,7 @@ from common.conductor_api import ConductorAPI
 from conductor.build import Service
 from conductor.db.session import Database
 from conductor.operations.settings import Settings
+from tests.functional.allinone_world import Parts, guest, pool_world
 from tools.deployment import Deployment
 from tools.servers import rabbitmq
 
@@ -114,6 +115,31 @@ def test_a_listener_of_the_plain_library_hears_what_was_committed(tmp_path: Path
         assert publisher == "corral-conductor.c1" and payload["version"] == "1.0"
         assert payload["aggregate"] == made
         assert f"`{kind}`" in NOTIFICATIONS and all(f"`{name}`" in NOTIFICATIONS for name in payload)
+    finally:
+        ears.close()
+
+
+def test_a_maintenance_is_heard_from_its_acceptance_to_the_hosts_return(tmp_path: Path, vhost: str) -> None:
+    ears = Ears(vhost)
+    conf = cfg.ConfigOpts()
+    conf([], project="corral", default_config_files=[])
+    notices.wanted(conf)
+    conf.set_override("driver", ["messagingv2"], group=notices.GROUP)
+    try:
+        tell = notices.Notices(conf, rpc.transport(vhost, conf), "corral-conductor.parts").tell
+        with Parts(tmp_path / "corral", pool_world(2, [guest("web1", "h1")]), "h1", "h2", tell=tell) as running:
+            running.corral.adopt("h1", "h2")
+            for wanted in ("enable", "disable"):
+                running.corral.ask(f"host-update --maintenance {wanted} h1 --wait")
+            types = ears.until(lambda types: "host.maintenance.end" in types and types.count("operation.end") >= 4)
+        drain = types[types.index("host.maintenance.start"):]
+        assert {"aggregate.create", "aggregate.add_host"} <= set(types) - set(drain)
+        assert {"operation.progress", "move.start", "move.end", "operation.end", "host.update"} <= set(drain)
+        assert types.count("operation.start") == types.count("operation.end") == 4
+        told = [payload for _, kind, payload in ears.heard if kind == "move.end"]
+        assert [(one["migration"]["vm_name"], one["migration"]["source"], one["migration"]["destination"])
+                for one in told] == [("web1", "h1", "h2"), ("web1", "h2", "h1")]
+        assert all(f"`{kind}`" in NOTIFICATIONS for kind in types)
     finally:
         ears.close()
 
