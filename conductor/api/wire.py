@@ -25,6 +25,14 @@ class Request(server.HTTPRequest):
     #: as it was sent; empty while it is not known
     uri = b""
 
+    def read_request_line(self) -> bool:
+        """Read it; refuse addresses that only turn out to be none when they are taken apart."""
+        try:
+            return bool(super().read_request_line())  # type: ignore[no-untyped-call]
+        except ValueError as exc:
+            self.simple_response("400 Bad Request", f"Malformed Request-URI: {exc}")
+            return False
+
     def read_request_headers(self) -> bool:
         """Read them; refuse a length that is no number of bytes, of which cheroot takes some."""
         if not super().read_request_headers():  # type: ignore[no-untyped-call]
@@ -47,7 +55,7 @@ class Request(server.HTTPRequest):
         request_id = f"req-{uuid.uuid4()}"
         words = msg or HTTPStatus(code).phrase
         error = errors.Bug.code if code == HTTPStatus.INTERNAL_SERVER_ERROR else errors.Invalid.code
-        LOG.info("A request that could not be read was answered %s: %s", code, words, extra={"request_id": request_id})
+        LOG.info("A request that could not be read was answered %s: %r", code, words, extra={"request_id": request_id})
         if self.uri.startswith(b"/v1"):
             body: Json = {"error": {"code": error, "message": words, "details": {}, "request_id": request_id}}
         else:

@@ -103,6 +103,10 @@ BYTES: dict[str, tuple[bytes, int, str]] = {
     "headers without measure": (POST + b"X: " + b"x" * 70_000 + b"\r\n\r\n", 413, "overLimit"),
     "an address with raw bytes": (b"GET /v2.1/os-hosts/\xff HTTP/1.1\r\nHost: here\r\n\r\n", 400, "badRequest"),
     "an address of another kind": (b"GET //v2.1 HTTP/1.1\r\nHost: here\r\n\r\n", 400, "badRequest"),
+    "an address with a bracket": (b"GET http://[x/v2.1 HTTP/1.1\r\nHost: here\r\n\r\n", 400, "badRequest"),
+    "a method of an absolute address": (b"CONNECT here HTTP/1.1\r\nHost: here\r\n\r\n", 405, "badMethod"),
+    "a header that is none": (b"GET / HTTP/1.1\r\nHost\r\n\r\n", 400, "badRequest"),
+    "another coding": (POST + b"Transfer-Encoding: gzip\r\n\r\n", 501, "notImplemented"),
     "another protocol": (b"GET /v2.1 HTTP/3.0\r\nHost: here\r\n\r\n", 505, "computeFault"),
 }
 
