@@ -62,7 +62,7 @@ class RealHosts:
     def __init__(self, xapi: RealXapi, setting: str) -> None:
         self.urls, self.login = xapi.urls[:max(HOSTS[setting], 1)], (xapi.user, xapi.password)
         self._never = threading.Event()
-        self._lead(xapi.urls)
+        self._until(f"{xapi.urls[0]} is a master again", partial(self._leads, xapi.urls))
         self._members(setting, xapi.urls)
         self.clients = logged_in(self.urls, self.login)
         self._enabled()
@@ -96,14 +96,17 @@ class RealHosts:
         raise NotReady(f"nobody of ours listens at {address}")
 
     # ---- the state
-    def _lead(self, urls: list[str]) -> None:
-        """Make the first host a master again, where a case has left another one."""
+    def _leads(self, urls: list[str]) -> bool:
+        """Tell whether the first host is a master; ask the one that is in its place to make it that again."""
         clients = logged_in(urls, self.login)
-        names = {number: Bearings(urls).of({number: client}) for number, client in clients.items()}
         if "s" not in clients:
-            for number in (number for number in clients if "host1" in names[number]):
-                clients[number].call("pool.designate_new_master", names[number]["host1"])
-                self._until(f"{urls[0]} is the master", lambda: "s" in logged_in(urls, self.login))
+            known = [(client, Bearings(urls).of({number: client})) for number, client in clients.items()]
+            leaders = [(client, names["host1"]) for client, names in known if "host1" in names]
+            if not leaders:
+                raise NotReady(f"{urls[0]} is a member of a pool of others")
+            [(leader, host)] = leaders
+            leader.call("pool.designate_new_master", host)
+        return "s" in clients
 
     def _members(self, setting: str, urls: list[str]) -> None:
         """Let hosts join or leave until the first MEMBERS are a pool and the others alone."""
@@ -121,7 +124,7 @@ class RealHosts:
         """Tell whether no host that stands alone is listed by the first, as it is while it joins."""
         clients = logged_in(urls, self.login)
         if "s" not in clients:
-            raise NotReady(f"{urls[0]} is not a master")
+            return False
         listed, *others = (set(_hosts(client)) for client in clients.values())
         return not any(listed & other for other in others)
 
