@@ -13,6 +13,7 @@ from agent.simulator.traits import Traits
 
 MOST_COPIES = 10000
 MOST = 1e9  # seconds, and whatever else is no whole number; NaN and infinity are no numbers of anything
+MOST_WHOLE = 2**62  # xapi's numbers have 64 bits
 UNITS = {"": 1, "KIB": 1024, "MIB": 1024**2, "GIB": 1024**3, "TIB": 1024**4, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -95,8 +96,12 @@ def value_of(place: str, kind: str, value: Any) -> Any:
 def size_of(place: str, value: Any) -> int:
     """Return a number as it is, or "64 GiB" in bytes; raises WorldError."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)(?:/s)?\s*", str(value))
-    if not match or match[2].upper() not in UNITS:
-        raise WorldError(f"{place}: a size like `64 GiB` is expected, not {value!r}")
-    return int(float(match[1]) * UNITS[match[2].upper()])
+        size: int | float = value
+    else:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)(?:/s)?\s*", str(value))
+        if not match or match[2].upper() not in UNITS:
+            raise WorldError(f"{place}: a whole number, or a size like `64 GiB`, is expected, not {value!r}")
+        size = float(match[1]) * UNITS[match[2].upper()]
+    if not -MOST_WHOLE < size < MOST_WHOLE:
+        raise WorldError(f"{place}: that is more than can be counted")
+    return int(size)

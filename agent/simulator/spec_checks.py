@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 BLOCKERS = ("pci", "vgpu", "vusb", "sriov", "no_tools", "nomigrate", "non_suspendable")
 DOMAIN_TYPES = ("hvm", "pv", "pv_in_pvh", "pvh")
+MOST_CPUS = 4096  # each has a record
 Places = dict[str, list[str]]
 
 
@@ -57,8 +58,10 @@ def _check_host(place: str, host: "HostSpec") -> None:
                 raise WorldError(f"{place}.traits.{name}: {word!r} is not known; known are {', '.join(known)}")
     if host.traits.cluster_network not in ("", "two_addresses", "vlan"):
         raise WorldError(f"{place}.traits.cluster_network: two_addresses or vlan is expected")
-    if host.cpus < 1 or host.link < 1:
-        raise WorldError(f"{place}.{'cpus' if host.cpus < 1 else 'link'}: at least 1 is expected")
+    if not 1 <= host.cpus <= MOST_CPUS:
+        raise WorldError(f"{place}.cpus: a number from 1 to {MOST_CPUS} is expected")
+    if host.link < 1:
+        raise WorldError(f"{place}.link: at least 1 is expected")
 
 
 def _check_names(spec: "WorldSpec", places: Places) -> None:
