@@ -61,12 +61,16 @@ def body_of(req: falcon.Request) -> Json:
 
 def _bytes_of(req: falcon.Request) -> bytes:
     # without a length the body is chunked, and the server's own stream knows its end
-    stream = req.stream if req.get_header("Transfer-Encoding") else req.bounded_stream
+    chunked = req.get_header("Transfer-Encoding") is not None
+    stream = req.stream if chunked else req.bounded_stream
     try:
         data = stream.read(LARGEST_BODY_BYTES + 1)
     except (ValueError, OSError) as exc:
         raise Unreadable() from exc
     if len(data) <= LARGEST_BODY_BYTES:
+        # half of what was meant may be good JSON, and nothing at all is
+        if not chunked and len(data) < (req.content_length or 0):
+            raise Unreadable()
         return bytes(data)
     # read to the end, if there is one: a client that is still sending would not see the answer
     with suppress(ValueError, OSError, MaxSizeExceeded):

@@ -128,6 +128,19 @@ def test_bytes_that_are_no_request_are_refused_in_our_own_form_below_v1(service:
     assert body["error"]["request_id"] == headers["x-compute-request-id"]
 
 
+@pytest.mark.parametrize("data", [
+    POST + b"Content-Length: 40\r\n\r\n" + BODY, POST + CHUNKED + b"\r\n%x\r\n%s\r\n" % (len(BODY), BODY),
+    b"POST /v1/operations/op-1/cancel HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n"])
+def test_a_body_that_broke_off_is_not_taken_for_what_was_meant(service: Service, conductor: Patient,
+                                                               data: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", int(service.url.rpartition(":")[2])), timeout=20) as connection:
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    assert answer.startswith("HTTP/1.1 400 ") and "corral-error: body_unreadable" in answer.lower()
+    assert conductor.calls == []
+
+
 def test_what_is_left_of_a_body_that_nobody_read_is_not_taken_for_a_request(service: Service) -> None:
     hidden = b"GET /v1/hosts HTTP/1.1\r\nHost: here\r\n\r\n"
     unread = b"POST /nowhere HTTP/1.1\r\nHost: here\r\n" + CHUNKED + b"\r\n%x\r\n%s\r\n0\r\n\r\n"
