@@ -165,8 +165,11 @@ def _check_incident(place: str, fault: Incident) -> None:
     if not message.required <= len(fault.params) <= len(message.params):
         raise WorldError(f"{place}.params: {fault.operator} takes {len(message.params)}")
     for index, value in enumerate(fault.params):
-        if isinstance(value, dict) and len(value) == 1 and next(iter(value)) not in load_table().classes \
-                and message.params[index][1].endswith(" ref"):
+        if not isinstance(value, dict) or not message.params[index][1].endswith(" ref"):
+            continue
+        if len(value) != 1:
+            raise WorldError(f"{place}.params[{index}]: one class and one name are expected, like {{VM: web-1}}")
+        if next(iter(value)) not in load_table().classes:
             raise WorldError(f"{place}.params[{index}]: there is no class {next(iter(value))!r}")
 
 

@@ -160,7 +160,7 @@ def _apply_updates(world: "World", node: "Node", incident: dict[str, Any]) -> No
 def _operate(world: "World", incident: dict[str, Any]) -> None:
     """Make a call as somebody else would; its outcome is in the log only."""
     named = world.node_named(incident["host"]) if incident["host"] else next(iter(world.nodes.values()))
-    node = world.nodes[named.master] if named.master else named
+    node = world.nodes.get(named.master, named)  # it may have been pointed to where no host is
     record = world.calls.begin(world.now, node.address, incident["operator"])
     record.originator = OPERATOR
     try:

@@ -229,6 +229,15 @@ def test_an_operator_who_names_nothing_leaves_a_line_in_the_log() -> None:
     assert [one.result for one in client.world.calls if one.originator == "operator"] == ["HANDLE_INVALID"]
 
 
+def test_an_operator_at_a_host_that_points_to_nowhere_gets_an_answer_of_its_own() -> None:
+    client = pool(Incident(1, operator="pool.emergency_reset_master", params=["127.9.9.9"], host="h1"),
+                  Incident(40, operator="host.get_all", host="h1"))
+    client.pass_time(60)
+    assert client.world.node_named("h1").master == "127.9.9.9"
+    asked = [one for one in client.world.calls if one.originator == "operator"]
+    assert [(one.address, one.result == "pending") for one in asked] == [("127.1.0.1", False)] * 2
+
+
 # ---- what is kept
 def test_rules_and_incidents_are_saved_with_the_world_and_can_be_taken_out() -> None:
     client = pool(CallFault("VM.*", "drop", times=3), Incident(50, "cut", "h3"), Incident(60, "mend", "h3"))
@@ -283,6 +292,8 @@ def test_the_log_numbers_calls_and_tells_when_they_ended_and_what_struck_them() 
     ({"at": 1, "operator": "VM.snapshot"}, "is not simulated"),
     ({"at": 1, "operator": "VM.start", "params": []}, r"\.params: VM.start takes 3"),
     ({"at": 1, "operator": "host.enable", "params": [{"Host": "a"}]}, r"\.params\[0\]: there is no class 'Host'"),
+    ({"at": 1, "operator": "host.enable", "params": [{}]}, r"\.params\[0\]: one class and one name"),
+    ({"at": 1, "operator": "host.enable", "params": [{"host": "a", "VM": "v"}]}, "one class and one name"),
     ({"at": 1, "operator": "host.enable", "params": "a"}, r"\.params: a list"),
     ({"migration": "setup", "vm": "nobody"}, "there is no VM 'nobody'"),
 ])
