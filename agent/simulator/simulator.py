@@ -138,7 +138,7 @@ class Simulator:
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
             world = load_world(state, ScaledClock(self._clock, self._speed, float(state["now"])))
-        except (OSError, ValueError, KeyError, TypeError) as exc:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
             raise WorldError(f"cannot go on from {path}: {exc}") from exc
         addresses = list(world.nodes)
         try:

@@ -319,11 +319,13 @@ def test_the_program_says_where_its_hosts_are_and_ends_cleanly(number: int, code
 
 def test_the_program_refuses_a_taken_port_and_a_bad_world_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "world.yaml").write_text("{hosts: [{name: a, address: 127.0.0.1}]}", encoding="utf-8")
+    (tmp_path / "state.json").write_text('{"format": 1, "now": 1, "random": [3, [1], null], "pools": null}', "utf-8")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for options in (("--world", str(tmp_path / "world.yaml"), "--port", port), ("--world", "/nowhere.yaml"),
                         ("--hosts", "0"), ("--hosts", "70000"), ("--speed", "0"), ("--speed", "nan"),
-                        ("--speed", "inf"), ("--control", "99999")):
+                        ("--speed", "inf"), ("--control", "99999"),
+                        ("--state", str(tmp_path / "state.json"))):
             process = program(*options)
             out, error = process.communicate(timeout=DEADLINE_S)
             assert (process.returncode, out, error.count("\n")) == (2, "", 1), options
