@@ -165,6 +165,10 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
             LOG.debug("An idle connection to the message broker is given up: %s", exc)
             self._drop()
 
+    def declare_direct_consumer(self, topic: str, callback: Callable[[Any], None]) -> None:
+        """Take replies from the queue ``topic``."""
+        super().declare_direct_consumer(topic, come(callback))
+
     def direct_send(self, msg_id: str, msg: Any) -> None:
         """Bring a reply.  Raises Away; MessageUndeliverable, after which the library tries again for long."""
         try:
@@ -181,6 +185,26 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
         self._declared_queues.clear()
         if self.connection._connection is not None:
             self.connection._connection.collect()
+
+
+def come(callback: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return ``callback`` for messages that count though the broker, which just went, can't be told that they came.
+
+    The library acknowledges a reply first, and drops it when that fails.
+    """
+    def handle(message: Any) -> None:
+        acknowledge = message.acknowledge
+
+        def tell() -> None:
+            try:
+                acknowledge()
+            except TROUBLE as exc:
+                LOG.debug("A reply has come and can't be acknowledged: %s", exc)
+
+        message.acknowledge = tell
+        callback(message)
+
+    return handle
 
 
 def _read_ahead(transport: Any) -> None:
