@@ -208,9 +208,12 @@ def _unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, pa
 def _fail(req: falcon.Request, resp: falcon.Response, status: int, code: str, message: str,
           details: Json) -> None:
     resp.set_header("Corral-Error", re.sub("[^A-Za-z0-9_]", "_", code)[:100])
-    if _speaks_nova(req):
-        body: Json = {NOVA_NAMES.get(status, "computeFault"): {"code": status, "message": message}}
-    else:
-        body = {"error": {"code": code, "message": message, "details": details,
-                          "request_id": req.context.request_id}}
+    body = error_body(_speaks_nova(req), status, code, message, details, req.context.request_id)
     _send(resp, Answer(body, status))
+
+
+def error_body(as_nova: bool, status: int, code: str, message: str, details: Json, request_id: str) -> Json:
+    """Return what the body of a refusal says, as Nova would or in our own form."""
+    if as_nova:
+        return {NOVA_NAMES.get(status, "computeFault"): {"code": status, "message": message}}
+    return {"error": {"code": code, "message": message, "details": details, "request_id": request_id}}

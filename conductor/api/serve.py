@@ -1,6 +1,6 @@
 """An HTTP server around a WSGI application, and where it may listen.
 
-It knows nothing of what is served.
+It knows nothing of what is served; what is said to bytes that are no request is ``conductor/api/wire.py``'s.
 """
 
 import ipaddress

@@ -13,8 +13,7 @@ from http import HTTPStatus
 from cheroot import server
 
 from common import errors
-from conductor.api.app import NOVA_NAMES
-from conductor.api.exchange import Json
+from conductor.api.app import error_body
 
 LOG = logging.getLogger(__name__)
 
@@ -56,11 +55,9 @@ class Request(server.HTTPRequest):
         words = msg or HTTPStatus(code).phrase
         error = errors.Bug.code if code == HTTPStatus.INTERNAL_SERVER_ERROR else errors.Invalid.code
         LOG.info("A request that could not be read was answered %s: %r", code, words, extra={"request_id": request_id})
-        if self.uri.startswith(b"/v1"):
-            body: Json = {"error": {"code": error, "message": words, "details": {}, "request_id": request_id}}
-        else:
-            body = {NOVA_NAMES.get(code, "computeFault"): {"code": code, "message": words}}
-        data = json.dumps(body).encode()
+        # Of an address that is not known yet, most are Nova's.
+        as_nova = not self.uri.startswith(b"/v1")
+        data = json.dumps(error_body(as_nova, code, error, words, {}, request_id)).encode()
         self.close_connection = True
         head = [f"{self.server.protocol} {code} {HTTPStatus(code).phrase}", f"Content-Length: {len(data)}",
                 "Content-Type: application/json", "Connection: close", f"Corral-Error: {error}",
