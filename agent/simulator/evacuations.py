@@ -106,10 +106,8 @@ def begin(world: "World", node: Node, host: str, moves: list[tuple[str, str]]) -
 
 def _queue(world: "World", node: Node, host: str, task: str, moves: list[tuple[str, str]], network: str,
            batch: int) -> None:
-    world.jobs[task] = {
-        "id": task, "kind": "evacuate", "phase": "", "node": node.address, "pool": node.pool, "vm": NULL,
-        "host": host, "task": task, "session": "", "options": {"live": "true", "network": network},
-        "batch": batch or BATCH, "left": [list(move) for move in moves], "running": [], "total": len(moves)}
+    workers.begin_at_host(world, "evacuate", node, host, task, options={"live": "true", "network": network},
+                          batch=batch or BATCH, left=[list(move) for move in moves], running=[], total=len(moves))
     world.later(0, "evacuate.next", job=task)
 
 

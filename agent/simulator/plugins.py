@@ -5,10 +5,9 @@ The world file says which a machine has, how each function ends and how long it 
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import hosts
+from agent.simulator import hosts, workers
 from agent.simulator.call import LATER
 from agent.simulator.failure import Failure
-from agent.simulator.table import NULL
 
 if TYPE_CHECKING:
     from agent.simulator.call import Call
@@ -25,8 +24,7 @@ def call_plugin(call: "Call", host: str, plugin: str, function: str, _args: dict
     if found is None:
         raise Failure("NOT_IMPLEMENTED", f"host.call_plugin {plugin} {function}")  # what it would say is not known
     task = call.defer()
-    world.jobs[task] = {"id": task, "kind": "plugin", "phase": "", "node": node.address, "pool": call.node.pool,
-                        "vm": NULL, "host": host, "task": task, "session": call.session}
+    workers.begin_at_host(world, "plugin", node, host, task, call.session)
     world.later(found["seconds"], "plugin.ended", job=task, incarnation=node.incarnation, result=found["result"],
                 failure=found["failure"])
     return LATER

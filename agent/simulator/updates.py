@@ -32,8 +32,7 @@ def turn(world: "World", address: str, seconds: float, since: float) -> None:
     if db.get("host", host, "enabled") or degraded_storage(db) != NULL:
         return  # the operator is refused
     task = world.new_task(node.pool, "host.apply_updates", "")
-    world.jobs[task] = {"id": task, "kind": "updates", "phase": "", "node": address, "pool": node.pool, "vm": NULL,
-                        "host": host, "task": task, "session": ""}
+    workers.begin_at_host(world, "updates", node, host, task)
     workers.set_operation(world, node.pool, "host", host, task, "apply_updates")
     world.later(seconds, "updates.over", job=task)
 

@@ -51,6 +51,12 @@ def begin(call: "Call", kind: str, node: Node, vm: str, *, vm_operation: str, ho
     return job
 
 
+def begin_at_host(world: "World", kind: str, node: Node, host: str, task: str, session: str = "", **more: Any) -> None:
+    """Keep a job about a whole host, under its task; no worker does it, its own steps go on with it and end it."""
+    world.jobs[task] = {"id": task, "kind": kind, "phase": "", "node": node.address, "pool": node.pool, "vm": NULL,
+                        "host": host, "task": task, "session": session, **more}
+
+
 def queue(world: "World", job: Job) -> None:
     """Let a job wait for a worker of its node, or have one."""
     node = world.nodes[job["node"]]
