@@ -143,10 +143,10 @@ class _Connection(impl_rabbit.Connection):  # type: ignore[misc]
         """
         try:
             super().consume(timeout=RETRY_S)
-        except oslo_messaging.MessageDeliveryFailure:
-            # The library would try again at once, and fill the log.
+        except oslo_messaging.MessageDeliveryFailure as exc:
+            # The library has said so, listens anew at the next attempt, and would make that at once.
             threading.Event().wait(RETRY_S)
-            raise
+            raise oslo_common.Timeout from exc
 
     def _heartbeat_thread_job(self) -> None:
         # The library would connect again here, and keep everybody else from the connection meanwhile.

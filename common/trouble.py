@@ -19,6 +19,8 @@ class Refused(Away):
     """The broker is there and does not let us do it; the text is its own."""
 
 
+_REFUSALS = (amqp.exceptions.IrrecoverableConnectionError, amqp.exceptions.IrrecoverableChannelError)
+
 #: what kombu and amqp raise, and what was made of it already
 TROUBLE = (Away, kombu.exceptions.KombuError, amqp.exceptions.AMQPError, OSError)
 
@@ -29,7 +31,8 @@ def translated(exc: BaseException, sent: bool = False) -> Away:
     while at is not None:
         if isinstance(at, Away):
             return at
-        if isinstance(at, amqp.exceptions.IrrecoverableConnectionError | amqp.exceptions.IrrecoverableChannelError):
+        # An internal error is the broker's own, which it has while it stops or starts, and refuses nobody.
+        if isinstance(at, _REFUSALS) and not isinstance(at, amqp.exceptions.InternalError):
             return Refused(getattr(at, "reply_text", None) or at)
         at = at.__cause__
     return Away(exc, sent)
