@@ -15,5 +15,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("a real xapi for tests/contract/test_xapi_cases.py, instead of simulated hosts")
     group.addoption("--xapi-url", default="", help="the first host, a master: https://address")
     group.addoption("--xapi-second-url", default="", help="a second one, which may join the first and be ejected")
+    group.addoption("--xapi-ca", default="", metavar="FILE", help=(
+        "certificates that must vouch for the hosts', asked before the first case; without it any are taken"))
     group.addoption("--xapi-user", default="root", help="on both hosts (default: %(default)s)")
     group.addoption("--xapi-password", default="", help="on both hosts; @FILE keeps it off the command line")

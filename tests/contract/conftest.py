@@ -2,17 +2,22 @@
 
 import pytest
 from xapi_cases import Case
-from xapi_real_hosts import RealXapi
+from xapi_reach import assert_usable
+from xapi_real_hosts import NotReady, RealXapi
 
 ORDER = ("alone", "two", "pair", "trio")  #: so that hosts join and leave seldom
 
 
 def real_xapi(config: pytest.Config) -> RealXapi | None:
     """Return what the options say, None when they name no host."""
-    urls = [url for url in (config.getoption("--xapi-url"), config.getoption("--xapi-second-url")) if url]
-    if not config.getoption("--xapi-url"):
+    first, second = config.getoption("--xapi-url"), config.getoption("--xapi-second-url")
+    if not first:
+        if second:
+            raise pytest.UsageError("--xapi-second-url names the second host: --xapi-url has to name the first")
         return None
-    return RealXapi(urls, config.getoption("--xapi-user"), config.getoption("--xapi-password"))
+    urls = [first, second] if second else [first]
+    login = config.getoption("--xapi-user"), config.getoption("--xapi-password")
+    return RealXapi(urls, *login, config.getoption("--xapi-ca"))
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +39,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=left_out)
     kept = [item for item in items if not reasons.get(item)]
     items[:] = sorted(kept, key=position)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """End with one sentence if the real hosts cannot be used; each case would say it again."""
+    found = real_xapi(session.config)
+    if found and not session.config.option.collectonly and any(case_of(item) for item in session.items):
+        try:
+            assert_usable(found)
+        except NotReady as exc:
+            raise pytest.UsageError(str(exc)) from None
 
 
 def position(item: pytest.Item) -> int:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from xapi_cases import Case
+from xapi_reach import assert_usable
 from xapi_real_hosts import NotReady, RealHosts, RealXapi
 from xapi_settings import HOME, MEMBERS
 from xapi_steps import Run
 
 from agent.simulator import Simulator
-from agent.simulator.spec import HostSpec, VmSpec, WorldSpec
+from agent.simulator.certificates import Authority
+from agent.simulator.spec import HostSpec, PoolSpec, VmSpec, WorldSpec
 
 DEADLINE_S = 120.0
 
@@ -79,12 +81,49 @@ def test_cases_that_make_no_sense_at_the_given_hosts_say_why() -> None:
     assert one.lacks(Case("a", [{"pass": 1}], "alone", real_time=True)) == ""
 
 
+def test_hosts_that_cannot_be_used_are_refused_in_a_sentence(tmp_path: Path) -> None:
+    spec = WorldSpec((HostSpec("a"), HostSpec("b"), HostSpec("c")), (PoolSpec(("a", "b")),))
+    simulator = Simulator(spec, speed=200, tls_folder=tmp_path, self_signed=True)
+    simulator.start()
+    try:
+        (_a, master), (_b, member), (_c, other) = simulator.hosts
+        user, password = simulator.login
+        assert_usable(RealXapi([master, other], user, password, str(tmp_path / "hosts.pem")))
+        assert_usable(RealXapi([member, master], user, password))
+        (tmp_path / "strange").mkdir()
+        strange = Authority(tmp_path / "strange").ca_file
+        for urls, login, ca_file, why in (
+                ([member], password, "", "is a member of the pool of 127"),
+                ([other, member], password, "", "is a member of the pool of 127"),
+                ([master], "secret-word", "", "takes no login of 'root' with this password"),
+                ([master, f"https://127.20.255.254:{simulator.port}"], password, "", "cannot be reached: "),
+                ([master], password, str(strange), "its certificate is not to be trusted by"),
+                ([master], password, str(tmp_path / "no.pem"), "cannot be read as certificates: No such file"),
+                ([master.removeprefix("https://")], password, "", "is no URL of a host")):
+            with pytest.raises(NotReady, match=why) as caught:
+                assert_usable(RealXapi(urls, user, login, ca_file))
+            assert "secret-word" not in str(caught.value)
+    finally:
+        simulator.stop()
+
+
+def test_a_run_at_a_host_that_cannot_be_used_ends_with_one_sentence(simulator: Simulator) -> None:
+    done = run_of(["--xapi-url", simulator.hosts[0][1], "--xapi-password", "secret-word"])
+    assert done.returncode == 4
+    assert done.stderr.count("takes no login of 'root' with this password") == 1
+    assert "FAILED" not in done.stdout and "Traceback" not in done.stdout + done.stderr
+
+
 def test_what_is_left_out_is_printed_and_the_password_is_not() -> None:
-    cases = str(Path(__file__).with_name("test_xapi_cases.py"))
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", cases, "--xapi-url", "http://192.0.2.1",
-               "--xapi-password", "secret-word"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, cwd=Path(__file__).parents[2],
-                          env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})  # they take long to load
+    done = run_of(["--collect-only", "--xapi-url", "http://192.0.2.1", "--xapi-password", "secret-word"])
     assert done.returncode == 0
     assert "observed/move/pool-migrate]: it needs 2 hosts, and 1 are given" in done.stdout
     assert "secret-word" not in done.stdout + done.stderr
+
+
+def run_of(options: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run the cases in a process of their own; return how it ended."""
+    cases = str(Path(__file__).with_name("test_xapi_cases.py"))
+    command = [sys.executable, "-m", "pytest", "-q", cases, *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, cwd=Path(__file__).parents[2],
+                          env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"})  # they take long to load

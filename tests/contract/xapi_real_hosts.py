@@ -42,6 +42,7 @@ class RealXapi:
     urls: list[str]
     user: str
     password: str = field(repr=False)
+    ca_file: str = ""  #: what must vouch for their certificates; "": any are taken
 
     def lacks(self, case: Case) -> str:
         """Say why the case cannot be run at these hosts, "" if it can."""
