@@ -7,6 +7,7 @@ handler, so that an event set by the handler alone would be seen at the hub's ne
 
 import argparse
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -154,6 +155,8 @@ class Daemon:
             for part in parts:
                 part.start()
                 begun.append(part)
+            # What the start has made stays to the end; to look through it for garbage holds up a request for long.
+            gc.freeze()
             status = self._stop.wait()
         finally:
             self._stop_in_time(begun[::-1])
