@@ -87,6 +87,24 @@ def test_enabling_waits_while_the_host_is_booting_and_removes_the_mark_last() ->
     assert world.calls.count("enable") == 2
 
 
+def test_a_host_is_not_told_to_be_enabled_while_it_is_updated_for_xapi_would_do_it_whenever_that_ends() -> None:
+    world = World()
+    world.set_host("h1", enabled=False, mark="op1", operations=("apply_updates",))
+    world.after(100.0, lambda: world.set_host("h1", operations=()))
+    end = settled(world, "host_enable", limit_s=120.0)
+    assert end.readings == {"enabled": True, "live": True, "mark": None} and end.error is None
+    assert world.calls.count("enable") == 1
+
+
+def test_an_order_to_enable_a_host_that_is_updated_for_longer_ends_without_a_call_that_could_act_later() -> None:
+    world = World()
+    world.set_host("h1", enabled=False, mark="op1", operations=("apply_updates",))
+    end = settled(world, "host_enable", limit_s=120.0)
+    assert end.readings["enabled"] is False and end.readings["mark"] == "op1"
+    assert end.error is not None and end.error["code"] == "host_being_updated"
+    assert "enable" not in world.calls and "set_mark" not in world.calls
+
+
 def test_a_host_that_left_the_pool_can_be_neither_disabled_nor_observed() -> None:
     for kind, args in (("host_disable", {"mark": "x"}), ("host_enable", {}), ("observe", {"times": 1})):
         end = settled(World(), kind, args, host="h9")
