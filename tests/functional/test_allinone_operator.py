@@ -4,6 +4,8 @@ from pathlib import Path
 
 from allinone_world import GIB, House, guest, pool_world, until
 
+from agent.simulator.fault_spec import CallFault, Incident
+
 
 def test_a_host_enabled_behind_our_back_is_disabled_again_and_the_timeline_says_so(tmp_path: Path) -> None:
     with House(tmp_path, pool_world(2, [])) as house:
@@ -74,3 +76,33 @@ def test_a_vm_migrated_back_in_mid_drain_is_moved_away_again(tmp_path: Path) -> 
         assert house.ways[moved[0]] == ["h2", "h1", "h2", "h1"] and not house.stopped
         story = corral.story(operation)
         assert "enabled behind our back" in story and "The plan was no longer true" in story
+
+
+def test_an_enable_that_was_given_up_and_takes_effect_in_the_next_maintenance_is_undone(tmp_path: Path) -> None:
+    with House(tmp_path, pool_world(2, [])) as house:
+        corral = house.corral
+        corral.adopt("h1", "h2")
+        corral.ask("host-update --maintenance enable h2 --wait")
+        with house.simulator.lock:  # the updates begin when the agent has looked, and before xapi gets its call
+            house.simulator.world.put_in(CallFault("host.enable", "delay", seconds=40.0),
+                                         Incident(30.0, "apply_updates", "h2", seconds=300.0))
+        given_up = corral.begin("host-update --maintenance disable h2")
+        until("the call waits in xapi for the updates", lambda: waiting(house, "host.enable"))
+        assert corral.run(f"operation-abandon {given_up} --reason updates") == 0, corral.err
+        corral.ask("host-update --maintenance enable h2 --wait")
+        assert waiting(house, "host.enable") and not house.pool().enabled("h2")
+        until("the updates have ended, and the host was enabled", lambda: not waiting(house, "host.enable"))
+        undone = until("Corral sets about it", lambda: [
+            one for one in corral.client.get("v1", "operations", host="h2")["operations"]
+            if one["kind"] == "host_disable"])[0]
+        corral.ended(undone["id"])
+        assert undone["user"] == "corral" and "somebody enabled it" in undone["reason"]
+        assert not house.pool().enabled("h2") and corral.host("h2")["state"] == "quarantined"
+        assert house.calls("host.enable") == ["Success"] and house.calls("host.disable").count("Success") == 2
+
+
+def waiting(house: House, method: str) -> bool:
+    """Return whether xapi lets a call wait."""
+    with house.simulator.lock:
+        return any(db.get("task", task, "name_label") == method and db.get("task", task, "status") == "pending"
+                   for db in house.simulator.world.pools.values() for task in db.refs("task"))
