@@ -51,6 +51,8 @@ def body_of(req: falcon.Request) -> Json:
     data = _bytes_of(req)
     if not data:
         return {}
+    if req.get_header("Content-Encoding", default="identity").lower() != "identity":
+        raise WrongMediaType("The body must not be compressed")
     if req.content_type and req.content_type.partition(";")[0].strip().lower() not in _JSON_TYPES:
         raise WrongMediaType()
     value = _parsed(data)
@@ -65,6 +67,8 @@ def _bytes_of(req: falcon.Request) -> bytes:
     stream = req.stream if chunked else req.bounded_stream
     try:
         data = stream.read(LARGEST_BODY_BYTES + 1)
+    except MaxSizeExceeded as exc:
+        raise TooLarge() from exc
     except (ValueError, OSError) as exc:
         raise Unreadable() from exc
     if len(data) <= LARGEST_BODY_BYTES:

@@ -5,6 +5,7 @@ It knows nothing of what is served; what is said to bytes that are no request is
 
 import ipaddress
 import logging
+import queue
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,20 +14,61 @@ from cheroot import wsgi
 
 from common import errors
 from conductor.api import wire
+from conductor.api.intake import LARGEST_BODY_BYTES, LARGEST_HEADER_BYTES
 
 LOG = logging.getLogger(__name__)
 
 #: each client that waits for events holds one
 THREADS = 32
-#: the application refuses far smaller bodies; this bounds what it reads to be able to say so
-LARGEST_BODY_BYTES = 16 * 1024 * 1024
-LARGEST_HEADER_BYTES = 64 * 1024
+#: connections that are open and have no complete request: beyond, the one that has waited longest is ended.  With those
+#: that wait for a thread they are fewer than the files that a process may have open, 1024 where nobody allows more.
+MOST_WAITING = 400
+#: complete requests that wait for a thread: beyond, the answer is 503
+MOST_QUEUED = 200
+#: seconds within which a request has to arrive whole, and a connection to be used again
+REQUEST_S = 10.0
 
 
 class _Server(wsgi.Server):
     """cheroot's server, which writes to standard error unless told otherwise."""
 
     ConnectionClass = wire.Connection
+    keep_alive_conn_limit = MOST_WAITING // 2
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._lock = threading.Lock()
+        #: connections without a request, the one that has waited longest first
+        self._waiting: dict[wire.Connection, None] = {}
+
+    def process_conn(self, conn: wire.Connection) -> None:
+        """Give a new connection, or one with news, to a thread as soon as its request is there."""
+        if not conn.has_request():
+            self.put_conn(conn)
+        elif conn.is_over():
+            conn.end()
+        else:
+            self.forget(conn)
+            try:
+                self.requests.put(conn)
+            except queue.Full:
+                LOG.warning("A request was refused: %s others wait for a thread", MOST_QUEUED)
+                conn.refuse("503 Service Unavailable", "Too many requests wait; try again later.")
+
+    def put_conn(self, conn: wire.Connection) -> None:
+        """Watch a connection until it has a request."""
+        with self._lock:
+            self._waiting.setdefault(conn)
+            too_old = next(iter(self._waiting)) if len(self._waiting) > MOST_WAITING else None
+        if too_old is not None:
+            self.forget(too_old)
+            too_old.hang_up()
+        super().put_conn(conn)
+
+    def forget(self, conn: wire.Connection) -> None:
+        """Count a connection no longer."""
+        with self._lock:
+            self._waiting.pop(conn, None)
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
         """Log what the server has to say."""
@@ -36,9 +78,12 @@ class _Server(wsgi.Server):
 class Service:
     """A listening server; ``start`` and ``stop`` may each be called once."""
 
-    def __init__(self, app: Callable[..., Any], host: str, port: int, threads: int = THREADS) -> None:
+    def __init__(self, app: Callable[..., Any], host: str, port: int, threads: int = THREADS,
+                 request_s: float = REQUEST_S) -> None:
         self._host = host
-        self._server: Any = _Server((host, port), app, numthreads=threads, request_queue_size=128)
+        self._server: Any = _Server((host, port), app, numthreads=threads, server_name="Corral",
+                                    request_queue_size=128, timeout=request_s,
+                                    accepted_queue_size=MOST_QUEUED, accepted_queue_timeout=0)
         self._server.max_request_body_size = LARGEST_BODY_BYTES
         self._server.max_request_header_size = LARGEST_HEADER_BYTES
         self._refusal: OSError | None = None
