@@ -96,7 +96,8 @@ class Report(Message):
       pool_init      {"pool", "master_uuid", "name_label", "members": {uuid: address}}
       pool_join      {"joiner": standalone|slave|unreachable, "on_master": bool, "live": bool, "enabled": bool,
                       "task": pending|gone|success|failure|None, "pool": uuid, "quiet_s": float}
-      pool_eject     {"on_master": bool, "standalone": bool}
+      pool_eject     {"on_master": bool, "standalone": bool}    both true: it ended halfway, and the host was read twice
+      host_destroy   {"on_master": bool}
       host_*         {"enabled": bool, "live": bool, "mark": str|None}
       vm_migrate     {"vm": {"power_state", "resident_on", "scheduled_on", "operations": [..]} or None if absent,
                       "task": pending|success|failure|cancelled|gone|None, "progress": 0..1,

@@ -81,6 +81,7 @@ TASK: tuple[Transition, ...] = (
     Transition(_T.EXECUTING, "no_effect", _T.PENDING, "It ended without effect and may be tried again"),
     Transition(_T.EXECUTING, "refused", _T.FAILED, "The hypervisor refuses it for good"),
     Transition(_T.EXECUTING, "exhausted", _T.FAILED, "It was tried often enough without effect"),
+    Transition(_T.EXECUTING, "halfway", _T.FAILED, "It ended halfway; what it left behind is cleared away"),
     Transition(_T.EXECUTING, "silence", _T.UNKNOWN, "No news from its claimant; the outcome is unknown"),
     Transition(_T.EXECUTING, "floating", _T.UNKNOWN, "A toolstack restarted in mid-move; it may still be going on"),
     Transition(_T.EXECUTING, "abandon", _T.FAILED, "Abandoned with its operation"),

@@ -203,6 +203,9 @@ def create_moves(tx: Transaction, operation: Operation, plan_id: str, plan: mode
 
 def send(tx: Transaction, operation: Operation, task: Task) -> None:
     """Give the task to its executor; the doorbell rings after the commit."""
+    if task.kind == "pool_eject":
+        # Back to the host's own agent when that is heard again: no other one sees whether the host stands alone.
+        task.executor = task.host
     task.executor = choose_executor(tx, task)
     task.sends += 1
     task.sent_at = tx.now

@@ -94,4 +94,5 @@ def remove_way(tx: Transaction, operation: Operation) -> dict[str, Any]:
             raise errors.WrongState(f"Host {host.name} is the pool's master and leaves last; "
                                     "remove the other hosts first", code="master_leaves_last")
         return {"way": "unname"}
-    return {"way": "eject"}
+    master = hosts.find_uuid(tx.session, pool.master) if pool and pool.master else None
+    return {"way": "eject", "master_host": master.name if master else None}

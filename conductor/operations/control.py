@@ -13,7 +13,7 @@ _Op, _Task = states.Operation, states.Task
 #: what people may ask for, and the events of the table behind it
 ACTIONS = ("cancel", "pause", "resume", "retry", "abandon")
 
-#: tasks that can't be called back once they were claimed
+#: tasks that can't be called back once they were claimed; what is left of an ejection can't be either
 _PAST_RETURN = frozenset({"pool_join", "pool_eject", "pool_init"})
 
 
@@ -31,13 +31,14 @@ def cancel(tx: Transaction, operation_id: str, user: str) -> Operation:
     Raises NotFound, WrongState (ended, or past the point of return).
     """
     operation = _changeable(tx, operation_id, "cancel")
-    claimed = [task for task in operations.tasks(tx.session, operation.id)
+    tasks = operations.tasks(tx.session, operation.id)
+    claimed = [task for task in tasks
                if states.Task(task.state) in states.CLAIMED_TASK and task.kind in _PAST_RETURN]
+    claimed += [task for task in tasks if operation.kind == "aggregate_remove_host" and task.kind == "host_destroy"]
     if claimed:
         raise errors.WrongState(f"Operation {operation.id} can't be cancelled: {claimed[0].kind} is under way and "
                                 "can't be called back; it has to be awaited", code="past_return")
-    if operation.kind == "host_enable" and any(
-            states.Task(task.state) in states.CLAIMED_TASK for task in operations.tasks(tx.session, operation.id)):
+    if operation.kind == "host_enable" and any(states.Task(task.state) in states.CLAIMED_TASK for task in tasks):
         raise errors.WrongState("The host is being enabled at this moment; disable it afterwards", code="past_return")
     move_on(tx, operation, "cancel", by=user)
     advance(tx, operation)

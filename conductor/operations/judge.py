@@ -19,6 +19,9 @@ PERMANENT = frozenset({
     "HANDLE_INVALID", "UUID_INVALID", "INTERFACE_HAS_NO_IP", "HOST_CANNOT_ATTACH_NETWORK", "not_implemented",
 })
 
+#: what an agent waits for by itself, until the order's time is up: kind of task, and what xapi answers so long
+WAITED_FOR = frozenset({("host_destroy", "HOST_IS_LIVE")})
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -49,9 +52,17 @@ def judge(kind: str, args: dict[str, Any], report: Report) -> Verdict:
         return Verdict("silence", error)
     if kind == "pool_join":
         return Verdict("refused", error or _no_effect(kind))
-    if error is not None and _is_permanent(error):
+    if is_halfway(kind, readings):
+        # Its record in the old pool is dead: another ejection would come to nothing.
+        return Verdict("halfway", error or _no_effect(kind))
+    if error is not None and (_is_permanent(error) or (kind, error.get("code")) in WAITED_FOR):
         return Verdict("refused", error)
     return Verdict("no_effect", error)
+
+
+def is_halfway(kind: str, readings: dict[str, Any]) -> bool:
+    """Return whether an ejection left a host that stands alone and that its old pool still lists, both read."""
+    return kind == "pool_eject" and bool(readings.get("on_master") and readings.get("standalone"))
 
 
 def _reached(kind: str, args: dict[str, Any], readings: dict[str, Any]) -> bool:

@@ -5,7 +5,8 @@ stored in ``options["way"]``: init (it becomes the pool), join, or adopt (it is 
 """
 
 from conductor import states
-from conductor.operations.view import Decision, NewTask, View, failure, sendable, until_done, withdrawable
+from conductor.operations.judge import is_halfway
+from conductor.operations.view import Attention, Decision, NewTask, View, failure, sendable, until_done, withdrawable
 
 _Op, _Task = states.Operation, states.Task
 
@@ -39,7 +40,29 @@ def remove(view: View, eject_limit_s: float) -> Decision:
         return Decision(event="verified")
     if view.options["way"] == "unname":
         return _in_turn(view, [NewTask("pool_init", {"name_label": ""})])
-    return _in_turn(view, [NewTask("observe"), NewTask("pool_eject", limit_s=eject_limit_s)])
+    eject = view.latest("pool_eject")
+    if eject is not None and eject.state is _Task.FAILED and is_halfway(eject.kind, eject.readings):
+        return _clear_away(view, eject_limit_s)
+    observe = view.latest("observe")
+    steps = [NewTask("observe"), NewTask("pool_eject", limit_s=eject_limit_s)]
+    if observe is not None and observe.state is _Task.FAILED and failure(observe)["code"] == "host_not_in_pool":
+        # Somebody has removed its record: that it is absent is read twice, and nothing is left to be ejected.
+        steps = steps[1:]
+    return _in_turn(view, steps)
+
+
+def _clear_away(view: View, limit_s: float) -> Decision:
+    """Have the record of a host removed that stands alone already, which xapi allows once it takes it for dead."""
+    destroy = view.latest("host_destroy")
+    if destroy is None or (destroy.state is _Task.FAILED and view.retried):
+        return Decision(create=(NewTask("host_destroy", executor=view.options.get("master_host"), limit_s=limit_s),))
+    if destroy.state is _Task.FAILED:
+        error = failure(destroy)
+        return Decision(attention=Attention(
+            "record_left", "The host was ejected and stands alone, but its old pool still lists it, and that record "
+            f"could not be removed: {error['message']}. Find out what keeps it, or remove it at the pool's master "
+            "(host.destroy), then retry", error))
+    return Decision(event="verified") if destroy.state is _Task.DONE else Decision(send=sendable(view, destroy))
 
 
 def _in_turn(view: View, steps: list[NewTask]) -> Decision:

@@ -83,7 +83,7 @@ def report(tx: Transaction, executor: str, incarnation: str, number: int, said: 
         tx.apply(task, "heard", operation)
     verdict = judge(task.kind, task.args, said)
     unfenced = operations.unfenced_sessions(tx.session, executor, incarnation, task.id)
-    if verdict.event in ("no_effect", "refused") and unfenced:
+    if verdict.event in ("no_effect", "refused", "halfway") and unfenced:
         # A predecessor could still act: nothing about this attempt is final before it is fenced.
         verdict = Verdict("silence", verdict.error, {"unfenced": len(unfenced)})
     if verdict.event == "floating" and (task.error or {}).get("code") == _FLOATING:
@@ -108,7 +108,7 @@ def _settle(tx: Transaction, operation: Operation, task: Task, verdict: Verdict)
     patient = patient or calling_off.is_called_off(task, operation)
     if event == "no_effect" and not patient and task.attempt >= settings.move_attempts:
         event = "exhausted"
-    if event in ("refused", "exhausted"):
+    if event in ("refused", "exhausted", "halfway"):
         task.error = verdict.error or {"code": "no_effect", "details": task.readings or {},
                                        "message": f"{task.attempt} attempts had no effect"}
     elif event == "floating":
@@ -116,7 +116,7 @@ def _settle(tx: Transaction, operation: Operation, task: Task, verdict: Verdict)
                       "message": "A toolstack restarted in mid-move; the move may still be going on"}
     elif event in ("effect", "no_effect"):
         task.error = None
-    if event in ("effect", "no_effect", "refused", "exhausted"):
+    if event in ("effect", "no_effect", "refused", "exhausted", "halfway"):
         # Its claimant has said that it acts no more; whoever comes after it has nothing to fence.
         operations.mark_ended(tx.session, task.id, task.incarnation or "")
     tx.apply(task, event, operation, error=verdict.error, **(verdict.detail or {}))

@@ -25,6 +25,7 @@ class Running:
 
     order: dict[str, Any]
     session: str
+    since: float = 0.0
     times: list[dict[str, Any]] = field(default_factory=list)
     acted: bool = False
     error: dict[str, Any] | None = None
@@ -106,7 +107,8 @@ class Agent:
         answer = self.world.tell("claim", host=self.name, incarnation=self.incarnation, sequence=next(_NUMBERS),
                                  task=task, attempt=attempt, session=session)
         if answer["verdict"] == "yours":
-            self.running[task, attempt] = Running(answer["order"], session, fenced=list(answer["order"]["fence"]))
+            self.running[task, attempt] = Running(answer["order"], session, self.world.clock.now(),
+                                                  fenced=list(answer["order"]["fence"]))
         return str(answer["verdict"])
 
     def report(self, run: Running, settled: bool, readings: dict[str, Any]) -> bool:
@@ -182,12 +184,21 @@ class Agent:
         return {"synced": True}
 
     def _pool_eject(self, run: Running) -> dict[str, Any]:
-        if run.order["host_uuid"] in self.world.pool.pools[run.order["pool"]].records:
-            self.world.pool.eject(self._target(run))
-        return {"on_master": False, "standalone": True}
+        host, records = self._target(run), self.world.pool.pools[run.order["pool"]].records
+        if host.uuid in records and host.pool == run.order["pool"]:
+            self.world.pool.eject(host)
+        if host.uuid not in records:
+            return {"on_master": False, "standalone": True}
+        run.error = _error("ejected_halfway" if host is self.host else "INTERNAL_ERROR", "unknown")
+        return {"on_master": True, "standalone": host is self.host}
 
-    def _host_destroy(self, run: Running) -> dict[str, Any]:
-        records = self.world.pool.pools[run.order["pool"]].records
+    def _host_destroy(self, run: Running) -> dict[str, Any] | None:
+        records, now = self.world.pool.pools[run.order["pool"]].records, self.world.clock.now()
+        if run.order["host_uuid"] in records and now < self.world.pool.live_until.get(run.order["host_uuid"], 0.0):
+            if now < run.since + run.order["limit_s"]:
+                return None
+            run.error = _error("HOST_IS_LIVE")
+            return {"on_master": True}
         if run.order["host_uuid"] in records:
             records.remove(run.order["host_uuid"])
         return {"on_master": False}

@@ -93,6 +93,10 @@ class Hypervisors:
         self.move_fails: dict[str, list[str]] = {}
         #: by joiner: a code of xapi's, or "dead_record"
         self.join_fails: dict[str, str] = {}
+        #: hosts whose ejection ends halfway, and for how long xapi then takes each for live; see ``live_until``
+        self.eject_halfway: dict[str, float] = {}
+        #: uuid of a host that is its own master -> until when its old pool's xapi takes it for live
+        self.live_until: dict[str, float] = {}
         self.harm: list[str] = []
         self.calls: list[tuple[float, str, str]] = []
         self._numbers = itertools.count(1)
@@ -199,7 +203,10 @@ class Hypervisors:
         self.calls.append((self.clock.now(), "eject", host.name))
         if self.on(host.name):
             self.harm.append(f"{host.name} ejected with {self.on(host.name)} on it")
-        self.pools[host.pool].records.remove(host.uuid)
+        if host.name in self.eject_halfway:
+            self.live_until[host.uuid] = self.clock.now() + self.eject_halfway.pop(host.name)
+        else:
+            self.pools[host.pool].records.remove(host.uuid)
         fresh = Pool(f"pool-{host.name}-{next(self._numbers)}", host.uuid, records=[host.uuid])
         self.pools[fresh.uuid] = fresh
         host.pool, host.enabled, host.mark, host.disks = fresh.uuid, True, None, 0
