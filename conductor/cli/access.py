@@ -83,4 +83,5 @@ def from_file(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError) as exc:
-        raise Refusal(f"The file of the password, {path}, can't be read: {exc}", "bad_credentials", USAGE) from exc
+        why = exc.strerror if isinstance(exc, OSError) else "it is not text"
+        raise Refusal(f"The file of the password, {path}, can't be read: {why}", "bad_credentials", USAGE) from exc

@@ -110,6 +110,9 @@ class Client:
                             headers={"Idempotency-Key": str(uuid.uuid4())})
 
     def _answer(self, method: str, path: tuple[str | int, ...], **sent: Any) -> Answer:
+        # As a part of an address each of these names something else: a list, or what is above it.
+        if odd := [part for part in path if part in ("", ".", "..")]:
+            raise Refusal(f"{odd[0]!r} can't be a name or an id", "usage", USAGE)
         url = self._endpoint + "/" + "/".join(quote(str(part), safe="") for part in path)
         sent["headers"] = {"Accept": "application/json", "OpenStack-API-Version": MICROVERSION,
                            **sent.get("headers", {})}
@@ -165,6 +168,8 @@ def _read(response: requests.Response, endpoint: str, scheme: str) -> Answer:
     challenge = response.headers.get("WWW-Authenticate", "").partition(" ")[0].lower()
     if response.status_code == 401 and challenge in _WAYS and challenge != scheme:
         details = {**details, "help": _WAYS[challenge]}
+    if code == "no_such_route":
+        details = {**details, "help": f"the address of the API, {endpoint}, is given without a path of the API's"}
     raise Refusal(message, code, status, details)
 
 

@@ -34,15 +34,16 @@ class List(Listing):
 
 
 class Vms(FormattableColumn[Any]):
-    """The VMs of a host: whole for programs, a line each for people."""
+    """The VMs on a host and those that have left it for a while: whole for programs, a line each for people."""
 
     def human_readable(self) -> str:
         """Return a small table."""
         if not self._value:
             return "-"
-        return words.table(("name", "state", "memory", "home", "can't be moved because"), [
+        return words.table(("name", "state", "memory", "runs on", "home", "can't be moved because"), [
             (words.safe(vm["name"]), words.safe(vm["power_state"]), words.gib(vm["memory_bytes"]),
-             words.safe(vm["home"]), "; ".join(words.safe(why) for _, why in vm["hindrances"]) or "-")
+             words.safe(vm["host"]), words.safe(vm["home"]),
+             "; ".join(words.safe(why) for _, why in vm["hindrances"]) or "-")
             for vm in self._value])
 
 
@@ -92,14 +93,14 @@ class Update(Showing):
         """Ask for it, print the plan, wait if wanted, and show how the host stands."""
         options = _options(parsed_args)
         if parsed_args.status:
-            if options or parsed_args.plan or parsed_args.dry_run:
+            if options or parsed_args.plan is not None or parsed_args.dry_run:
                 raise Refusal("--plan, --dry-run, --if-changed and --allow-partial go with --maintenance",
                               "usage", USAGE)
             return self._status(parsed_args)
         if parsed_args.dry_run:
             return self._preview(parsed_args, options)
         body: Json = {"wanted": parsed_args.maintenance, "options": options}
-        if parsed_args.plan:
+        if parsed_args.plan is not None:
             body["plan"] = parsed_args.plan
         answer = self.client.post("v1", "hosts", parsed_args.host, "maintenance", body=body)
         told = answer.body
@@ -120,7 +121,7 @@ class Update(Showing):
                  Text(answer.operation if ended is None else ended["id"])))
 
     def _preview(self, parsed_args: argparse.Namespace, options: Json) -> Shown:
-        if parsed_args.plan:
+        if parsed_args.plan is not None:
             raise Refusal("--dry-run makes a new plan; plan-show shows the one that is there", "usage", USAGE)
         body = {"host": parsed_args.host, "wanted": parsed_args.maintenance, "options": options}
         plan = self.client.post("v1", "plans", body=body).body["plan"]

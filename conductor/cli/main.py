@@ -13,7 +13,7 @@ from cliff.app import App
 from cliff.commandmanager import CommandManager
 
 from conductor.cli.access import add_options, chosen
-from conductor.cli.client import Client
+from conductor.cli.client import USAGE, Client
 from conductor.cli.commands import COMMANDS
 
 DEFAULT_ENDPOINT = "http://127.0.0.1:8774"
@@ -54,6 +54,8 @@ class Corral(App):
         """Log to standard error, once: a process may run several commands."""
         if not logging.getLogger().handlers:
             super().configure_logging()
+        # which formatters are installed is nobody's question
+        logging.getLogger("stevedore").setLevel(logging.WARNING)
 
     def print_help_if_requested(self) -> None:
         """Print the help with one line per command, and end."""
@@ -70,11 +72,24 @@ def main(argv: list[str] | None = None, stdout: TextIO | None = None, stderr: Te
     """Run one command; return its exit status.  Without a command, show the help."""
     given = sys.argv[1:] if argv is None else argv
     app = Corral(stdout, stderr, environ)
+    for word in given:
+        if not word.isascii() and not _is_text(word):
+            print(f"error: {word!a} is no text in this locale's encoding; a UTF-8 locale has all characters (usage)",
+                  file=stderr or sys.stderr)
+            return USAGE
     try:
         return app.run(given or ["--help"])
     except SystemExit as exc:
         # argparse ends so, with 2 on wrong usage
         return exc.code if isinstance(exc.code, int) else 0
+
+
+def _is_text(word: str) -> bool:
+    try:
+        return bool(word.encode())
+    except UnicodeEncodeError:
+        # Bytes that the locale's encoding does not know come as halves of characters.
+        return False
 
 
 def _version() -> str:

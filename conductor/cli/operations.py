@@ -36,9 +36,10 @@ class Moves(FormattableColumn[Any]):
         if not self._value:
             return "-"
         return words.table(("#", "VM", "from", "to", "memory", "state", "done"), [
-            (str(move["position"]), words.safe(move["vm_name"]), words.safe(move["source"]),
+            # Counted as in the plan; their positions count the operation's other tasks as well.
+            (str(number), words.safe(move["vm_name"]), words.safe(move["source"]),
              words.safe(move["destination"]), words.gib(move["memory_bytes"]), words.safe(move["state"]),
-             f"{(move['progress'] or 0) * 100:.0f} %") for move in self._value])
+             f"{(move['progress'] or 0) * 100:.0f} %") for number, move in enumerate(self._value, 1)])
 
 
 class List(Listing):

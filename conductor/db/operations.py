@@ -63,7 +63,12 @@ def next_wake(session: Session) -> float | None:
 
 def listed(session: Session, *, host: str | None = None, aggregate: int | None = None, state: str | None = None,
            active: bool | None = None, limit: int = 100, marker: str | None = None) -> Sequence[Operation]:
-    """Return operations newest first; after ``marker`` (an id) if given.  Raises NotFound for the marker."""
+    """Return operations newest first; after ``marker`` (an id) if given.
+
+    Raises NotFound for the marker, Invalid for a state that no operation has.
+    """
+    if state is not None and state not in [*states.Operation]:
+        raise errors.Invalid(f"Operations have no state {state}; the states are {', '.join(states.Operation)}")
     query = select(Operation).order_by(Operation.created_at.desc(), Operation.id.desc()).limit(limit)
     if host is not None:
         query = query.where(Operation.host == host)

@@ -36,10 +36,11 @@ class World:
         """Answer as the conductor of the test that runs: starting and stopping a server takes time."""
         return self.conductor.call(context, method, **arguments)
 
-    def run(self, line: str, endpoint: str | None = None) -> int:
-        """Run one command; keep what it printed; return its exit status."""
+    def run(self, line: str | list[str], endpoint: str | None = None) -> int:
+        """Run one command, a line or its words; keep what it printed; return its exit status."""
         out, err = io.StringIO(), io.StringIO()
-        status = main(line.split(), out, err, {"CORRAL_ENDPOINT": endpoint or self.service.url})
+        words = line.split() if isinstance(line, str) else line
+        status = main(words, out, err, {"CORRAL_ENDPOINT": endpoint or self.service.url})
         self.out, self.err = out.getvalue(), err.getvalue()
         assert "Traceback" not in self.out + self.err
         return status
@@ -94,6 +95,27 @@ def world(served: World) -> World:
 ])
 def test_a_command_ends_with_the_promised_status(world: World, line: str, expected: int) -> None:
     assert world.run(line) == expected, world.err
+
+
+@pytest.mark.parametrize("command", ["host-show", "host-forget", "aggregate-delete", "aggregate-details",
+                                     "operation-show", "operation-cancel", "operation-watch", "plan-show"])
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_what_can_be_no_name_is_refused_and_not_taken_for_something_else(world: World, command: str, name: str) -> None:
+    assert (world.run([command, name]), world.out) == (2, "")
+    assert world.err == f"error: {name!r} can't be a name or an id (usage)\n"
+
+
+def test_an_empty_plan_is_refused_and_not_taken_for_none(world: World) -> None:
+    before = world.json("operation-list")
+    assert world.run(["host-update", "--maintenance", "enable", "h1", "--plan", ""]) == 2
+    assert world.run(["host-update", "--status", "disable", "h1", "--plan", ""]) == 2
+    assert world.run(["host-update", "--maintenance", "enable", "h1", "--dry-run", "--plan", ""]) == 2
+    assert world.json("operation-list") == before
+
+
+def test_an_address_with_a_path_is_told_what_is_wrong(world: World) -> None:
+    assert world.run("host-list", endpoint=f"{world.service.url}/v1") == 4
+    assert "is given without a path of the API's" in world.err
 
 
 def test_help_has_one_line_for_every_command(world: World) -> None:

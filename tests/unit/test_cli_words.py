@@ -6,6 +6,7 @@ import pytest
 
 from conductor.cli import words
 from conductor.cli.client import FAILED, Refusal
+from conductor.cli.operations import Moves
 
 
 @pytest.mark.parametrize("value, text", [
@@ -35,6 +36,12 @@ def test_a_plan_names_what_stays() -> None:
     left = [{"code": "c", "vm": "u", "vm_name": None, "host": None, "message": "m", "help": "do this"}]
     told = {"id": "p", "wanted": "enable", "host": "h", "moves": [], "left": left, "eta": None}
     assert words.plan(told).splitlines()[1:] == ["These stay:", "  - VM u: m (c)", "    help: do this"]
+
+
+def test_moves_are_counted_as_in_the_plan_though_other_tasks_come_first() -> None:
+    move = {"vm_name": "v", "source": "h1", "destination": "h2", "memory_bytes": 0, "state": "done", "progress": 1.0}
+    rows = Moves([{**move, "position": 2}, {**move, "position": 3}]).human_readable().splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["1", "2"]
 
 
 def test_a_refusal_with_odd_details_is_still_a_sentence() -> None:

@@ -246,3 +246,5 @@ def test_operations_are_listed_newest_first_page_by_page(world: World) -> None:
     page = world.ask("operation_list", limit=2)["operations"]
     assert [one["id"] for one in world.ask("operation_list", marker=page[-1]["id"])["operations"]] == ids[:1]
     assert [one["id"] for one in world.ask("operation_list", filters={"host": "h2"})["operations"]] == ids[1:2]
+    with pytest.raises(errors.Invalid, match="the states are planning, running, "):
+        world.ask("operation_list", filters={"state": "runing"})
