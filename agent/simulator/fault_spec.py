@@ -100,8 +100,8 @@ class Incident:
 FaultSpec = CallFault | MigrationFault | JoinFault | EjectFault | Incident
 KINDS: dict[str, type[FaultSpec]] = {
     "call": CallFault, "migration": MigrationFault, "join": JoinFault, "eject": EjectFault, "at": Incident}
-INCIDENTS = ("power_off", "power_on", "kill", "crash", "cut", "one_way", "mend", "link", "enable", "freeze", "thaw",
-             "lose_daemon", "lag", "apply_updates")
+INCIDENTS = ("power_off", "power_on", "kill", "stop", "start", "crash", "cut", "one_way", "mend", "link", "enable",
+             "freeze", "thaw", "lose_daemon", "lag", "apply_updates")
 
 
 def faults_of(entries: Any, place: str = "faults") -> tuple[FaultSpec, ...]:

@@ -82,10 +82,29 @@ def _kill(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
         return
     if node.power == "booting":  # it does not go on with the start that this one interrupts
         world.forget_steps("host.back", lambda args: args["address"] == node.address)
-    gone, back, started, enabled = timing.RESTART_MASTER if node.is_master else timing.RESTART_MEMBER
     toolstacks.gone(world, node.address)
+    _start_toolstack(world, node)
+
+
+def _start_toolstack(world: "World", node: "Node") -> None:
+    gone, back, started, enabled = timing.RESTART_MASTER if node.is_master else timing.RESTART_MEMBER
     world.later(back - gone, "host.back", address=node.address, started_after=started - back,
                 enabled_after=enabled - back)
+
+
+def _stop(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    """End xapi in order, and keep it away: the VMs run on, and the master hears nothing from the machine."""
+    if node.power not in ("up", "booting") or node.pool not in world.pools:
+        return
+    node.facts["stopped"] = True
+    toolstacks.gone(world, node.address)
+    machines.missed(world, node)
+
+
+def _start(world: "World", node: "Node", _incident: dict[str, Any]) -> None:
+    """Start a toolstack that was stopped."""
+    if node.facts.pop("stopped", False):
+        _start_toolstack(world, node)
 
 
 def _crash(world: "World", node: "Node", incident: dict[str, Any]) -> None:
@@ -194,7 +213,7 @@ def _resolved(db: "Database", value: Any, kind: str) -> Any:
     raise Failure("HANDLE_INVALID", cls, str(name))
 
 
-DEEDS = {"power_off": _power_off, "power_on": _power_on, "kill": _kill, "crash": _crash, "cut": _cut,
-         "one_way": _one_way, "mend": _mend, "link": _link, "enable": _enable, "freeze": _freeze, "thaw": _thaw,
-         "lose_daemon": _lose_daemon, "lag": _lag, "apply_updates": _apply_updates}
+DEEDS = {"power_off": _power_off, "power_on": _power_on, "kill": _kill, "stop": _stop, "start": _start,
+         "crash": _crash, "cut": _cut, "one_way": _one_way, "mend": _mend, "link": _link, "enable": _enable,
+         "freeze": _freeze, "thaw": _thaw, "lose_daemon": _lose_daemon, "lag": _lag, "apply_updates": _apply_updates}
 STEPS = {"incident": happen}

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from agent.simulator import build, migrations, strays, timing, toolstacks, workers
+from agent.simulator.derived import host_is_live
 from agent.simulator.node import Node
 
 if TYPE_CHECKING:
@@ -61,11 +62,16 @@ def missed(world: "World", node: Node) -> None:
 
 
 def dead(world: "World", address: str, incarnation: int) -> None:
-    """The master has not heard from the machine for too long."""
+    """The master has not heard from the machine for too long; one that is away itself counts anew when it is back."""
     node = world.nodes[address]
     db, host = world.pools.get(node.pool), world.host_of(node)
-    away = node.power == "off" or node.cut
-    if node.incarnation == incarnation and away and not node.is_master and db and db.has("host", host):
+    silent = not node.reachable or bool(node.facts.get("emergency"))
+    if node.incarnation != incarnation or not silent or node.is_master or not db or not db.has("host", host):
+        return
+    master = world.nodes.get(node.master)
+    if master is not None and not master.reachable:
+        world.later(timing.DECLARED_DEAD, "host.dead", address=address, incarnation=incarnation)
+    elif host_is_live(db, host):
         db.set("host_metrics", db.get("host", host, "metrics"), live=False)
         db.touch(host)
 
@@ -84,7 +90,8 @@ def booted(world: "World", address: str, operation: str) -> None:
     node = world.nodes[address]
     if node.power == "up" or (node.power == "off" and not node.facts.get("powering")) or node.pool not in world.pools:
         return  # its power has gone since, or it came up in another way
-    node.facts.pop("powering", None)
+    for fact in ("powering", "stopped"):  # what runs at boot is started, also what somebody had stopped
+        node.facts.pop(fact, None)
     node.booted_at, node.power = world.now, "down"
     db, host = world.pools[node.pool], world.host_of(node)
     if node.is_master:

@@ -27,6 +27,7 @@ def gone(world: "World", address: str) -> None:
         forget_calls(world, node.pool)
         world.pools[node.pool].flush()
     else:
+        world.later(timing.DECLARED_DEAD, "host.dead", address=address, incarnation=node.incarnation)
         migrations.node_lost(world, node)
         host = world.host_of(node)
         for job in [one for one in world.jobs.values() if one["node"] == address]:
@@ -53,8 +54,8 @@ def forget_calls(world: "World", pool: int) -> None:
 def back(world: "World", address: str, started_after: float, enabled_after: float) -> None:
     """xapi answers again; `enabled` follows when its start is complete."""
     node = world.nodes[address]
-    if node.pool not in world.pools or node.power == "off":
-        return  # it was ejected meanwhile and comes back in its own way, or lost its power
+    if node.pool not in world.pools or node.power == "off" or node.facts.get("stopped"):
+        return  # it was ejected meanwhile and comes back in its own way, lost its power, or is kept away
     membership.take_role(world, node)
     node.facts["starting"] = True
     master, alone = world.nodes.get(node.master), why_alone(world, node)

@@ -26,10 +26,10 @@ A step is a mapping; the key that it begins with says what it is, the others how
     stranger: x         let something listen beside simulated hosts that is none, at the address `$x`: it answers `as:`
                         hello (something else) or plain (that without TLS), or is silent; `leaves: x` ends it
     strays: x           the domains that run at simulated hosts though no record shows them are like x
-    act: {kill: h1}     what happens to a machine outside the API: kill, crash, power_off, power_on, cut, one_way, mend,
-                        enable, freeze, thaw, lose_daemon, lag, and `{link: h1}` with `rate: bytes/s` beside it, without
-                        one as built; a crash may have `loses: true`; apply_updates has `seconds: 60`; also
-                        `{restart_toolstack: host1}`, which is host.restart_agent
+    act: {kill: h1}     what happens to a machine outside the API: kill, stop, start, crash, power_off, power_on, cut,
+                        one_way, mend, enable, freeze, thaw, lose_daemon, lag, and `{link: h1}` with `rate: bytes/s`
+                        beside it, without one as built; a crash may have `loses: true`; apply_updates has
+                        `seconds: 60`; also `{restart_toolstack: host1}`, which is host.restart_agent
 
 A call or login comes out as one of: `gives: x`, `fails: [CODE, p1]`, `drops: true` (no connection, or it ends
 unanswered), `garbles: true` (an answer that is none); with none of these it must give anything.  `keep: name` keeps
