@@ -97,8 +97,7 @@ class PoolJoin(Machine):
         try:
             pool = self.driver.pool()
             if pool.master_uuid != self.order.host_uuid:
-                # The session leads to the master: the own host was asked, and said that it is a slave.
-                self._joiner, self._task = "slave", None
+                self._look_past_master()
                 return
             self._joiner = "standalone" if len(pool.members) == 1 else "master"
             self._task = self.adopt(("pending", "success"))
@@ -119,6 +118,12 @@ class PoolJoin(Machine):
                 raise
             # It has started again, so that nothing goes on there that it had begun before.
             self._alone, self._task = alone, None
+
+    def _look_past_master(self) -> None:
+        """Ask the joiner itself: a session leads to the master when it says that it is a slave, or says nothing."""
+        self._joiner, self._task = self.around.hypervisor.locate().role, None
+        if self._joiner in ("standalone", "master"):
+            raise errors.SessionLost(f"{self.order.host} stands alone again; it has to be asked itself")
 
     def _look_at_master(self) -> None:
         """Read the joiner's record on the master; what was read before does not count any more."""
@@ -184,7 +189,8 @@ class PoolJoin(Machine):
         return self.quiet_s() >= float(self.order.args.get("quiet_s", QUIET_S))
 
     def _is_pending(self) -> bool:
-        return self._task is not None and self._task.status == "pending"
+        """Return whether the join's task is running as far as the joiner can still tell."""
+        return self._joiner != "unreachable" and self._task is not None and self._task.status == "pending"
 
     def quiet_s(self) -> float:
         """Return for how long nothing has changed and no task was running."""

@@ -126,7 +126,7 @@ def make_view(tx: Transaction, operation: Operation, tasks: Sequence[Task], retr
     return View(
         kind=operation.kind, state=states.Operation(operation.state),
         options=operation.options,
-        tasks=tuple(_task_view(task) for task in tasks), now=tx.now,
+        tasks=tuple(_task_view(tx, task) for task in tasks), now=tx.now,
         host_uuid=host.uuid if host else "",
         in_flight=tuple((task.args["source"], task.args["destination"]) for task in in_pool
                         if task.state != states.Task.PENDING),
@@ -144,9 +144,11 @@ def _is_slow(tx: Transaction, operation: Operation, plans: Sequence[Plan]) -> bo
         plans[0].body["eta"]["high_s"])
 
 
-def _task_view(task: Task) -> TaskView:
+def _task_view(tx: Transaction, task: Task) -> TaskView:
+    overdue = (states.Task(task.state) in states.CLAIMED_TASK
+               and tx.now - (task.sent_at or tx.now) > task.limit_s + tx.settings.silence_s)
     return TaskView(task.id, task.kind, states.Task(task.state), task.position, task.attempt, task.args,
-                    task.shown or {}, task.readings or {}, task.error, task.not_before)
+                    task.shown or {}, task.readings or {}, task.error, task.not_before, overdue)
 
 
 def _carry_out(tx: Transaction, operation: Operation, tasks: Sequence[Task], decision: Decision) -> float | None:

@@ -13,7 +13,7 @@ _Op, _Task = states.Operation, states.Task
 #: what people may ask for, and the events of the table behind it
 ACTIONS = ("cancel", "pause", "resume", "retry", "abandon")
 
-#: tasks that can't be called back once they were claimed; what is left of an ejection can't be either
+#: tasks that can't be called back once they were claimed
 _PAST_RETURN = frozenset({"pool_join", "pool_eject", "pool_init"})
 
 
@@ -32,11 +32,9 @@ def cancel(tx: Transaction, operation_id: str, user: str) -> Operation:
     """
     operation = _changeable(tx, operation_id, "cancel")
     tasks = operations.tasks(tx.session, operation.id)
-    claimed = [task for task in tasks
-               if states.Task(task.state) in states.CLAIMED_TASK and task.kind in _PAST_RETURN]
-    claimed += [task for task in tasks if operation.kind == "aggregate_remove_host" and task.kind == "host_destroy"]
-    if claimed:
-        raise errors.WrongState(f"Operation {operation.id} can't be cancelled: {claimed[0].kind} is under way and "
+    gone = next((task.kind for task in tasks if _is_past_return(operation, task)), None)
+    if gone is not None:
+        raise errors.WrongState(f"Operation {operation.id} can't be cancelled: {gone} is under way and "
                                 "can't be called back; it has to be awaited", code="past_return")
     if operation.kind == "host_enable" and any(states.Task(task.state) in states.CLAIMED_TASK for task in tasks):
         raise errors.WrongState("The host is being enabled at this moment; disable it afterwards", code="past_return")
@@ -44,6 +42,15 @@ def cancel(tx: Transaction, operation_id: str, user: str) -> Operation:
     advance(tx, operation)
     calling_off.ring(tx, operation)
     return operation
+
+
+def _is_past_return(operation: Operation, task: Task) -> bool:
+    """Return whether the task can't be called back: it was claimed, or what was seen of it stands for that."""
+    state = states.Task(task.state)
+    if task.kind == "host_destroy":
+        return operation.kind == "aggregate_remove_host"    # what is left of an ejection
+    listed = task.kind == "pool_join" and state not in states.TERMINAL_TASK and (task.readings or {}).get("on_master")
+    return task.kind in _PAST_RETURN and (state in states.CLAIMED_TASK or bool(listed))
 
 
 def pause(tx: Transaction, operation_id: str, user: str) -> Operation:

@@ -4,9 +4,21 @@ Pure: a View in, a Decision out.  How a host gets in is settled when its turn co
 stored in ``options["way"]``: init (it becomes the pool), join, or adopt (it is there).
 """
 
+from dataclasses import replace
+
 from conductor import states
 from conductor.operations.judge import is_halfway
-from conductor.operations.view import Attention, Decision, NewTask, View, failure, sendable, until_done, withdrawable
+from conductor.operations.view import (
+    Attention,
+    Decision,
+    NewTask,
+    TaskView,
+    View,
+    failure,
+    sendable,
+    until_done,
+    withdrawable,
+)
 
 _Op, _Task = states.Operation, states.Task
 
@@ -22,12 +34,32 @@ def add(view: View, join_limit_s: float) -> Decision:
         if synced is not None and synced.state is _Task.FAILED:
             # The host is in the pool all the same; xapi writes its database to all members by itself later.
             return Decision(event="verified", result={"warnings": [failure(synced)]})
-        return _in_turn(view, [
+        decision = _in_turn(view, [
             NewTask("pool_join", {"master_uuid": view.options["master_uuid"],
                                   "master_address": view.options["master_address"]}, limit_s=join_limit_s),
             NewTask("sync_database", executor=view.options["master_host"])])
+        return replace(decision, attention=_unfinished(view.latest("pool_join")))
     name = view.options["name_label"] if view.options["way"] == "init" else None
     return _in_turn(view, [NewTask("pool_init", {"name_label": name})])
+
+
+def _unfinished(join: TaskView | None) -> Attention | None:
+    """Return why a person should look at a join that has used up its time and can't be called a failure."""
+    if join is None or not join.is_open:
+        return None
+    read = join.readings
+    if join.attempt > 1 and read.get("on_master"):
+        at_last = {"slave": "it answered as a member", "unreachable": "it gave no answer"}.get(
+            str(read.get("joiner")), f"it was {read.get('joiner')}")
+        seen = ("The pool lists the host, which was not seen live and enabled within the time that a join may take; "
+                f"when it was last asked, {at_last}")
+    elif join.overdue:
+        seen = "Nothing was heard of the join for longer than it may take, so nobody knows how it stands"
+    else:
+        return None
+    return Attention("join_unfinished", f"{seen}. Bring the host back, or its agent: the join then goes on by itself. "
+                     "If it won't come back, abandon the operation, and remove what the pool still lists of it at the "
+                     "pool's master", read)
 
 
 def remove(view: View, eject_limit_s: float) -> Decision:

@@ -20,6 +20,8 @@ class TaskView:
     readings: dict[str, Any]
     error: dict[str, Any] | None
     not_before: float | None
+    #: claimed, and for longer than its limit and the time until silence counts
+    overdue: bool = False
 
     @property
     def is_open(self) -> bool:

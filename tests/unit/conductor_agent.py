@@ -177,8 +177,9 @@ class Agent:
         joined = self.host.pool == master.pool
         if not joined:
             run.error = _error(work.code or "?" if work else "?", "unknown")
-        return {"joiner": "slave" if joined else "standalone", "task": "gone", "on_master": there, "live": joined,
-                "enabled": joined, "pool": master.pool}
+        role = "unreachable" if not self.host.answers else "slave" if joined else "standalone"
+        return {"joiner": role, "task": "gone", "on_master": there, "live": joined and self.host.live,
+                "enabled": joined and self.host.enabled, "pool": master.pool}
 
     def _sync_database(self, run: Running) -> dict[str, Any]:
         return {"synced": True}

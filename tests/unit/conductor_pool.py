@@ -91,7 +91,7 @@ class Hypervisors:
         self.pause_s = 3.0      #: the last part of a move, in which it can't be cancelled
         #: code by VM: its next migrations are refused or fail; "lost_power": after it was suspended
         self.move_fails: dict[str, list[str]] = {}
-        #: by joiner: a code of xapi's, or "dead_record"
+        #: by joiner: a code of xapi's, "dead_record", or "vanishes" when its pool has just listed it
         self.join_fails: dict[str, str] = {}
         #: hosts whose ejection ends halfway, and for how long xapi then takes each for live; see ``live_until``
         self.eject_halfway: dict[str, float] = {}
@@ -258,6 +258,8 @@ class Hypervisors:
             work.status, work.code = "failure", "INTERNAL_ERROR"
             pool.records.append(joiner.uuid)
             return
+        if self.join_fails.get(joiner.name) == "vanishes":
+            joiner.answers = joiner.live = joiner.enabled = False
         self.pools.pop(joiner.pool, None)
         pool.records.append(joiner.uuid)
         joiner.pool = pool.uuid

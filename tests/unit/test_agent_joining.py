@@ -1,8 +1,9 @@
 """The step machine of pool.join against two pools in memory."""
 
-from agent_world import Hypervisor, World, machine, settled, steps_of
+from agent_world import Hypervisor, Session, World, machine, settled, steps_of
 
-from agent.driver import HostState, Joinable, WorkState
+from agent.driver import HostState, Joinable, PoolSession, PoolState, Whereabouts, WorkState
+from common import errors
 
 JOIN = {"master_uuid": "h1", "master_address": "10.0.0.1"}
 
@@ -113,6 +114,7 @@ def test_a_member_of_another_pool_can_not_join() -> None:
     target = World()
     other = World(name="other")
     hypervisor = Hypervisor(other, target)
+    hypervisor.here = Whereabouts("slave", "h9", "10.0.0.9", other.uuid, "10.0.0.1")
     end = settled(other, "pool_join", JOIN, host="h9", hypervisor=hypervisor)
     assert end.error is not None and end.error["code"] == "JOIN_CHECKS_FAILED"
     assert "join" not in other.calls
@@ -124,6 +126,49 @@ def test_a_join_goes_on_after_the_agent_was_restarted_in_the_middle() -> None:
     target.after(5.0, lambda: target.set_host("h9", enabled=True))
     # The joiner is a slave by now, so that the session leads to the master.
     hypervisor = Hypervisor(target, target)
+    hypervisor.here = Whereabouts("slave", "h9", "10.0.0.9", target.uuid, "10.0.0.1")
     end = settled(target, "pool_join", JOIN, host="h9", hypervisor=hypervisor)
     assert end.readings["joiner"] == "slave" and end.readings["enabled"] is True
     assert "join" not in target.calls
+
+
+class Vanishing(Hypervisor):
+    """The view of a joiner's agent, whose host gives no answer from ten seconds after its join on."""
+
+    def open(self, pool: str | None = None) -> PoolSession:
+        vanishes_at = self.world.clock.now() + 10.0
+
+        class Vanished(Session):
+            def pool(self) -> PoolState:
+                if self.world.clock.now() >= vanishes_at:
+                    raise errors.Unavailable("no route to host")
+                return super().pool()
+
+        return Vanished(self.world)
+
+
+def test_a_joiner_that_vanishes_while_its_task_runs_is_given_up_at_the_limit() -> None:
+    target = World()
+    alone, _ = joining(target)
+
+    def begun(world: World) -> None:
+        world.work[next(reversed(list(world.marks)))] = WorkState("pending", 0.5)
+        target.hosts["h9"] = HostState("h9", "10.0.0.9", False, False)
+
+    alone.on_join = begun
+    end = settled(alone, "pool_join", JOIN, host="h9", hypervisor=Vanishing(alone, target), limit_s=60.0)
+    assert (end.readings["joiner"], end.readings["on_master"], end.readings["live"]) == ("unreachable", True, False)
+    assert end.error is None and alone.calls.count("join") == 1
+
+
+def test_a_joiner_that_does_not_answer_is_not_taken_for_a_slave_because_its_master_does() -> None:
+    target = World()
+    target.hosts["h9"] = HostState("h9", "10.0.0.9", False, False)
+    hypervisor = Hypervisor(target, target)
+    hypervisor.here = Whereabouts("unreachable", "h9", "10.0.0.9")
+    end = settled(target, "pool_join", JOIN, host="h9", hypervisor=hypervisor, limit_s=5.0, attempt=2)
+    assert (end.readings["joiner"], end.readings["on_master"]) == ("unreachable", True)
+    target.after(3.0, lambda: setattr(hypervisor, "here", Whereabouts("slave", "h9", "10.0.0.9", target.uuid)))
+    target.after(6.0, lambda: target.set_host("h9", live=True, enabled=True))
+    end = settled(target, "pool_join", JOIN, host="h9", hypervisor=hypervisor, limit_s=60.0, attempt=3)
+    assert (end.readings["joiner"], end.readings["enabled"], end.error) == ("slave", True, None)
