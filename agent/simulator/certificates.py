@@ -58,8 +58,10 @@ class Issuer(ABC):
     """Certificates in a folder; what is there and still fits is taken again. `ca_file` is what clients may trust."""
 
     def __init__(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise WorldError(f"there is no folder {folder} to keep certificates in")
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as exc:
+            raise WorldError(f"{folder} is no folder to keep certificates in: {exc.strerror}") from exc
         self.folder, self.ca_file = folder, folder / "ca.pem"
         self._now = datetime.datetime.now(datetime.UTC)
 

@@ -28,14 +28,16 @@ examples:
 
 World files, faults and what is simulated: doc/simulator.md"""
 
+HOSTS, VMS = 4, 24
+
 
 def parser() -> argparse.ArgumentParser:
     """Return the command's options."""
     options = argparse.ArgumentParser(prog="corral-simulator", formatter_class=argparse.RawDescriptionHelpFormatter,
                                       description=DESCRIPTION, epilog=EPILOG)
     world = options.add_argument_group("what is simulated")
-    world.add_argument("--hosts", type=int, default=4, metavar="N", help="hosts, each a pool of its own (default 4)")
-    world.add_argument("--vms", type=int, default=24, metavar="N", help="halted VMs in h1's pool (default 24)")
+    world.add_argument("--hosts", type=int, metavar="N", help=f"hosts, each a pool of its own (default {HOSTS})")
+    world.add_argument("--vms", type=int, metavar="N", help=f"halted VMs in h1's pool (default {VMS})")
     world.add_argument("--world", type=Path, metavar="FILE", help="a world file (YAML) instead of --hosts and --vms")
     world.add_argument("--state", type=Path, metavar="FILE",
                        help="keep the world in this file, and go on from it if it exists")
@@ -61,11 +63,13 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run until interrupted; 0 after SIGTERM, 130 after Ctrl-C, 2 when it cannot start."""
     args = parser().parse_args(argv)
-    ended = threading.Event()
-    code = [0]
+    ended, serving = threading.Event(), threading.Event()
+    code: list[int] = []
 
     def end(number: int, _frame: object) -> None:
-        code[0] = 130 if number == signal.SIGINT else 0
+        code.append(130 if number == signal.SIGINT else 0)
+        if not serving.is_set():  # a large world takes its time to be made
+            raise SystemExit(code[0])
         ended.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -77,9 +81,11 @@ def main(argv: list[str] | None = None) -> int:
             reason = f"cannot listen: {exc.strerror}" if isinstance(exc, OSError) else str(exc)
             sys.stderr.write(f"corral-simulator: {reason}\n")
             return 2
+        serving.set()
         simulator.start()
-        sys.stdout.writelines(f"{line}\n" for line in announcements(simulator))
-        sys.stdout.flush()
+        with contextlib.suppress(OSError, AttributeError):  # nobody reads it
+            sys.stdout.writelines(f"{line}\n" for line in announcements(simulator))
+            sys.stdout.flush()
         ended.wait()
         simulator.stop()
     return code[0]
@@ -87,7 +93,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def simulator_of(args: argparse.Namespace, stack: contextlib.ExitStack) -> Simulator:
     """Return the simulator that the options ask for; what must go at the end goes onto the stack."""
-    spec = load_spec(args.world) if args.world else default_spec(args.hosts, args.vms, args.seed)
+    if args.world and (args.hosts, args.vms) != (None, None):
+        raise WorldError("--world says which hosts and VMs there are: it goes without --hosts and --vms")
+    if not args.password:
+        raise WorldError("--password: root needs one")
+    spec = load_spec(args.world) if args.world else default_spec(
+        HOSTS if args.hosts is None else args.hosts, VMS if args.vms is None else args.vms, args.seed)
     if args.swarm is not None:
         spec = replace(spec, faults=(*spec.faults, *swarm(spec, args.swarm)))
     folder = args.tls

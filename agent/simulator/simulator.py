@@ -5,7 +5,6 @@ One lock guards the world; calls that wait do so on its condition. With nothing 
 
 import contextlib
 import json
-import math
 import random
 import socket
 import threading
@@ -34,6 +33,7 @@ DEFAULT_PASSWORD = "corral-sim"  # noqa: S105  opens nothing but simulated hosts
 CONTROL_ADDRESS = "127.0.0.1"
 BLOCKS = range(20, 120)  # 127.<block>.0.1 and on; the first that is free is taken
 MOST_HOSTS = 10000  # addresses in a block; those that a world file gives may be among them
+FASTEST = 100_000.0  # simulated seconds per second; at more its dates leave the calendar within a month
 SAVE_DELAY_S = 0.2
 EVENT_BATCH_S = 0.05  # xapi waits so long for more to tell
 EVENT_EMPTY_S = 0.56  # seen: an empty reply comes that much after the time-out
@@ -54,8 +54,8 @@ class Simulator:
                  port: int = 0, state_path: Path | None = None, password: str = DEFAULT_PASSWORD,
                  tls_folder: Path | None = None, self_signed: bool = False, control_port: int | None = None,
                  calls_path: Path | None = None) -> None:
-        if not 0 < speed < math.inf:
-            raise WorldError("the speed must be more than 0")
+        if not 0 < speed <= FASTEST:
+            raise WorldError(f"the speed must be more than 0, and at most {FASTEST:.0f}")
         for wanted in (port, control_port or 0):
             if not 0 <= wanted <= 65535:
                 raise WorldError(f"there is no port {wanted}")
@@ -139,7 +139,8 @@ class Simulator:
             state = json.loads(path.read_text(encoding="utf-8"))
             world = load_world(state, ScaledClock(self._clock, self._speed, float(state["now"])))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
-            raise WorldError(f"cannot go on from {path}: {exc}") from exc
+            why = f"it has no {exc}" if isinstance(exc, KeyError) else str(exc)
+            raise WorldError(f"cannot go on from {path}: {why}") from exc
         addresses = list(world.nodes)
         try:
             return world, listen(addresses, port or int(state.get("port", 0)))

@@ -12,7 +12,7 @@ import yaml
 
 from agent.simulator.failure import WorldError
 from agent.simulator.fault_spec import FaultSpec, faults_of
-from agent.simulator.reading import entry_of, repeated
+from agent.simulator.reading import MOST_COPIES, entry_of, repeated
 from agent.simulator.spec_checks import check_spec
 from agent.simulator.traits import Traits
 
@@ -141,8 +141,8 @@ class WorldSpec:
 def default_spec(hosts: int = 4, vms: int = 24, seed: int = 0) -> WorldSpec:
     """Return hosts h1..hN, each standalone as freshly installed; h1's pool owns a shared repository,
     the network `pool-wide`, and halted VMs of 1 to 4 GiB on them."""
-    if hosts < 1 or vms < 0:
-        raise WorldError("a world needs at least one host and no negative number of VMs")
+    if not 1 <= hosts <= MOST_COPIES or not 0 <= vms <= MOST_COPIES:
+        raise WorldError(f"a world has from 1 to {MOST_COPIES} hosts and up to {MOST_COPIES} VMs")
     rng = random.Random(seed)
     guests = tuple(VmSpec(f"vm{number:0{max(2, len(str(vms)))}d}", "h1", memory=rng.choice((1, 2, 3, 4)) * GIB,
                           vcpus=rng.choice((1, 2)), disks=("shared",), networks=("pool-wide",))

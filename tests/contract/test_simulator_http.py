@@ -101,11 +101,20 @@ def test_login_join_and_membership_through_the_xenapi_package(sim: Simulator) ->
     assert refusal.value.details == ["HOST_IS_SLAVE", address]
 
 
-def test_the_lines_in_the_documentation_work(sim: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_lines_in_the_documentation_work(capsys: pytest.CaptureFixture[str]) -> None:
     text = (Path(__file__).parents[2] / "doc" / "simulator.md").read_text(encoding="utf-8")
-    code = text.split("```python\n")[1].split("```")[0]
-    exec(code.replace("http://127.20.0.1:41234", sim.hosts[0][1]), {})
-    assert capsys.readouterr().out == f"h1 {sim.hosts[0][1].split('/')[2].split(':')[0]} True\n"
+    simulator = Simulator(default_spec(), speed=100)
+    simulator.start()
+    try:
+        names: dict[str, Any] = {}
+        for part in text.split("```python\n")[1:3]:
+            code = part.split("```")[0].replace(":41234", f":{simulator.port}")
+            for number, address in enumerate(simulator.world.nodes, 1):
+                code = code.replace(f"127.20.0.{number}", address)
+            exec(code, names)
+    finally:
+        simulator.stop()
+    assert capsys.readouterr().out == f"h1 {next(iter(simulator.world.nodes))} True\nTrue\n"
 
 
 def test_a_wrong_password_and_a_bad_session_are_ordinary_failures(sim: Simulator) -> None:
@@ -323,8 +332,9 @@ def test_the_program_refuses_a_taken_port_and_a_bad_world_in_one_sentence(tmp_pa
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for options in (("--world", str(tmp_path / "world.yaml"), "--port", port), ("--world", "/nowhere.yaml"),
-                        ("--hosts", "0"), ("--hosts", "70000"), ("--speed", "0"), ("--speed", "nan"),
-                        ("--speed", "inf"), ("--control", "99999"),
+                        ("--hosts", "0"), ("--hosts", "70000"), ("--vms", "100000000"), ("--speed", "nan"),
+                        ("--speed", "1e300"), ("--control", "99999"), ("--password", ""),
+                        ("--world", str(tmp_path / "world.yaml"), "--hosts", "1"),
                         ("--state", str(tmp_path / "state.json"))):
             process = program(*options)
             out, error = process.communicate(timeout=DEADLINE_S)
