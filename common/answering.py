@@ -4,11 +4,13 @@ It knows nothing of transports; whatever it is given, it returns ``{"result": ..
 ``{"error": {...}}`` and raises nothing.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from common import errors
+from common.arguments import Form
 
 LOG = logging.getLogger(__name__)
 
@@ -21,30 +23,39 @@ class Desk:
     def __init__(self, topic: str, version: str, methods: Mapping[str, Method]) -> None:
         self._topic = topic
         self._version = version
-        self._methods = dict(methods)
+        self._methods = {name: (method, Form(method)) for name, method in methods.items()}
 
-    def answer(self, context: dict[str, Any], message: dict[str, Any]) -> dict[str, Any]:
+    def answer(self, context: object, message: object) -> dict[str, Any]:
         """Return what ``message`` (``method``, ``args``, ``version``) amounts to."""
-        name = str(message.get("method"))
+        call = None
         try:
-            return {"result": self._method(name, str(message.get("version", "1.0")))(context, **_arguments(message))}
+            call = self._understood(context, message)
+            return {"result": call()}
         except errors.Error as exc:
+            if call is None:
+                # A cast's sender hears nothing of it, so it is said here too.
+                LOG.warning("Refused a message on %s: %s", self._topic, exc.message)
             return {"error": exc.to_wire()}
         except Exception as exc:
             # The outermost loop of an RPC worker: it must answer whatever happens.
-            LOG.exception("The call %s failed", name)
+            name = message.get("method") if isinstance(message, dict) else None
+            LOG.exception("The call %.60s failed", name)
             return {"error": errors.Bug(f"{name} could not be carried out: {type(exc).__name__}").to_wire()}
 
-    def _method(self, name: str, version: str) -> Method:
-        refusal = None if speaks(self._version, version) else self._misfit(name, version)
-        if refusal is None and name not in self._methods:
-            refusal = errors.Error(f"{self._topic} has no method {name} in version {self._version}",
-                                   code="no_such_method", version=self._version)
-        if refusal is not None:
-            # A cast's sender hears nothing of it, so it is said here too.
-            LOG.warning("Refused a message on %s: %s", self._topic, refusal.message)
-            raise refusal
-        return self._methods[name]
+    def _understood(self, context: object, message: object) -> Callable[[], Any]:
+        """Return the call that a message asks for.  Raises Error."""
+        asked, known = _object(message, "A message"), _object(context, "A message's context")
+        name, version = (str(asked.get(part, default))[:longest] for part, default, longest in
+                         (("method", None, 60), ("version", "1.0", 20)))
+        if not speaks(self._version, version):
+            raise self._misfit(name, version)
+        if name not in self._methods:
+            raise errors.Error(f"{self._topic} has no method {name} in version {self._version}",
+                               code="no_such_method", version=self._version)
+        method, form = self._methods[name]
+        arguments = _object(asked.get("args", {}), "The arguments of a call")
+        form.check(arguments)
+        return functools.partial(method, known, **arguments)
 
     def _misfit(self, name: str, version: str) -> errors.Error:
         asked, spoken = _parts(version), _parts(self._version)
@@ -72,8 +83,7 @@ def _parts(version: str) -> tuple[int, int] | None:
     return int(major), int(minor)
 
 
-def _arguments(message: dict[str, Any]) -> dict[str, Any]:
-    arguments = message.get("args", {})
-    if not isinstance(arguments, dict):
-        raise errors.Invalid("The arguments of a call are an object with their names")
-    return arguments
+def _object(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise errors.Invalid(f"{what} is an object with names", code="bad_message")
+    return value

@@ -1,5 +1,6 @@
 """The rules of aggregates: names, metadata, and which hosts may come and go."""
 
+import unicodedata
 from typing import Any
 
 from common import errors
@@ -27,6 +28,8 @@ def is_pool_backed(aggregate: Aggregate | Entry, default: bool) -> bool:
 
 def create(tx: Transaction, name: str, availability_zone: str | None, metadata: dict[str, str]) -> Aggregate:
     """Store a new aggregate.  Raises AlreadyExists, Invalid."""
+    if availability_zone is not None:
+        _check_words("availability zone", availability_zone)
     _name_is_free(tx, name, None)
     aggregate = Aggregate(uuid=new_id(), name=name, availability_zone=availability_zone, pool=None,
                           user_metadata=_user_metadata(metadata), created_at=tx.now, updated_at=None)
@@ -46,6 +49,7 @@ def update(tx: Transaction, aggregate_id: int, changes: dict[str, Any]) -> Aggre
         _name_is_free(tx, changes["name"], aggregate)
         aggregate.name = changes["name"]
     if "availability_zone" in changes:
+        _check_words("availability zone", changes["availability_zone"])
         zones.may_become(tx, aggregate, changes["availability_zone"])
         aggregate.availability_zone = changes["availability_zone"]
     aggregate.updated_at = tx.now
@@ -239,7 +243,15 @@ def _no_twin_keys(aggregate: Aggregate, metadata: dict[str, Any]) -> None:
             raise errors.Invalid(f"Aggregate {aggregate.id} already has metadata with key {other}", code="bad_metadata")
 
 
+def _check_words(what: str, text: str | None) -> None:
+    """Raise Invalid for a name or a zone that nobody could read."""
+    kinds = {unicodedata.category(letter) for letter in text or ""}
+    if not text or text != text.strip() or any(kind[0] == "C" or kind in ("Zl", "Zp") for kind in kinds):
+        raise errors.Invalid(f"An aggregate's {what} is of printable characters, without a space at either end")
+
+
 def _name_is_free(tx: Transaction, name: str, own: Aggregate | None) -> None:
+    _check_words("name", name)
     other = aggregates.named(tx.session, name)
     if other is not None and (own is None or other.id != own.id):
         raise errors.AlreadyExists(f"Aggregate {name} already exists.", code="aggregate_exists")

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 from common import errors
+from common.arguments import fits
 from common.conductor_api import LONGEST_WAIT_S
 from common.mac import Keys
 from common.messages import Report, Sync
 from common.rpc import Context
-from conductor import aggregates, hosts, states
+from conductor import aggregates, heard, hosts, states
 from conductor.db import aggregates as aggregate_rows
 from conductor.db import hosts as host_rows
 from conductor.db import operations
@@ -24,6 +25,12 @@ from conductor.operations.engine import Engine, Transaction
 from conductor.present import Json, Presenter, event
 
 LOG = logging.getLogger(__name__)
+
+#: what narrows a list, and for operations by what
+Filters = dict[str, str | int | bool | None]
+_FILTERS: dict[str, type] = {"host": str, "aggregate": int, "state": str, "active": bool}
+#: what else is wanted of an operation
+Options = dict[str, str | bool | None]
 
 
 class Conductor:
@@ -67,11 +74,12 @@ class Conductor:
         """Return one plan."""
         return self._read(lambda show, s: show.plan(operations.plan(s, id)))
 
-    def operation_list(self, context: Context, filters: Json | None = None, limit: int = 100,
+    def operation_list(self, context: Context, filters: Filters | None = None, limit: int = 100,
                        marker: str | None = None) -> Json:
         """Return operations, newest first."""
-        wanted = {name: value for name, value in (filters or {}).items()
-                  if name in ("host", "aggregate", "state", "active")}
+        wanted: Json = {name: value for name, value in (filters or {}).items() if name in _FILTERS}
+        if not all(fits(value, _FILTERS[name] | None) for name, value in wanted.items()):
+            raise errors.Invalid("A filter is of another type")
         return self._read(lambda show, s: {"operations": [show.operation(row) for row in operations.listed(
             s, limit=max(1, min(limit, 1000)), marker=marker, **wanted)]})
 
@@ -106,7 +114,7 @@ class Conductor:
                             lambda tx: aggregates.create(tx, name, availability_zone, metadata or {}),
                             lambda show, row: show.aggregate(row))
 
-    def aggregate_update(self, context: Context, id: int, changes: Json) -> Json:
+    def aggregate_update(self, context: Context, id: int, changes: dict[str, str | None]) -> Json:
         """Change an aggregate's name or zone."""
         return self._change(context, "aggregate_update", [id, changes],
                             lambda tx: aggregates.update(tx, id, changes), lambda show, row: show.aggregate(row))
@@ -122,40 +130,40 @@ class Conductor:
         return self._change(context, "aggregate_delete", [id], lambda tx: aggregates.delete(tx, id),
                             lambda show, _: {})
 
-    def aggregate_add_host(self, context: Context, id: int, host: str, options: Json | None = None) -> Json:
+    def aggregate_add_host(self, context: Context, id: int, host: str, options: Options | None = None) -> Json:
         """Begin to add a host."""
         return self._change(context, "aggregate_add_host", [id, host, options],
-                            lambda tx: aggregates.add_host(tx, id, host, _user(context)), _membership)
+                            lambda tx: aggregates.add_host(tx, id, host, user_of(context)), _membership)
 
-    def aggregate_remove_host(self, context: Context, id: int, host: str, options: Json | None = None) -> Json:
+    def aggregate_remove_host(self, context: Context, id: int, host: str, options: Options | None = None) -> Json:
         """Begin to remove a host."""
         return self._change(context, "aggregate_remove_host", [id, host, options],
-                            lambda tx: aggregates.remove_host(tx, id, host, options or {}, _user(context)),
+                            lambda tx: aggregates.remove_host(tx, id, host, options or {}, user_of(context)),
                             _membership)
 
-    def maintenance_start(self, context: Context, host: str, options: Json | None = None) -> Json:
+    def maintenance_start(self, context: Context, host: str, options: Options | None = None) -> Json:
         """Begin to take a host into maintenance."""
         return self._service(context, "maintenance_start", host, [options],
-                             lambda tx: accept.maintenance_start(tx, host, options or {}, _user(context)),
+                             lambda tx: accept.maintenance_start(tx, host, options or {}, user_of(context)),
                              "entering_maintenance", "on_maintenance")
 
-    def maintenance_stop(self, context: Context, host: str, options: Json | None = None) -> Json:
+    def maintenance_stop(self, context: Context, host: str, options: Options | None = None) -> Json:
         """Begin to take a host out of maintenance, or cancel the drain that runs."""
         return self._service(context, "maintenance_stop", host, [options],
-                             lambda tx: accept.maintenance_stop(tx, host, options or {}, _user(context)),
+                             lambda tx: accept.maintenance_stop(tx, host, options or {}, user_of(context)),
                              "leaving_maintenance", "off_maintenance")
 
     def host_disable(self, context: Context, host: str, reason: str | None = None) -> Json:
         """Begin to disable a host; its VMs stay."""
         return self._service(context, "host_disable", host, [reason],
-                             lambda tx: accept.host_disable(tx, host, reason, _user(context)), None, None)
+                             lambda tx: accept.host_disable(tx, host, reason, user_of(context)), None, None)
 
     def host_enable(self, context: Context, host: str) -> Json:
         """Begin to enable a host."""
         return self._service(context, "host_enable", host, [],
-                             lambda tx: accept.host_enable(tx, host, _user(context)), None, None)
+                             lambda tx: accept.host_enable(tx, host, user_of(context)), None, None)
 
-    def plan_create(self, context: Context, host: str, wanted: str, options: Json | None = None) -> Json:
+    def plan_create(self, context: Context, host: str, wanted: str, options: Options | None = None) -> Json:
         """Make and store a plan, to be looked at; nothing is claimed."""
         if wanted not in ("enable", "disable"):
             raise errors.Invalid("wanted is enable or disable")
@@ -165,26 +173,26 @@ class Conductor:
 
     def operation_cancel(self, context: Context, id: str) -> Json:
         """Cancel an operation."""
-        return self._control(context, "operation_cancel", id, lambda tx: control.cancel(tx, id, _user(context)))
+        return self._control(context, "operation_cancel", id, lambda tx: control.cancel(tx, id, user_of(context)))
 
     def operation_pause(self, context: Context, id: str) -> Json:
         """Pause an operation."""
-        return self._control(context, "operation_pause", id, lambda tx: control.pause(tx, id, _user(context)))
+        return self._control(context, "operation_pause", id, lambda tx: control.pause(tx, id, user_of(context)))
 
     def operation_resume(self, context: Context, id: str) -> Json:
         """Resume a paused operation."""
-        return self._control(context, "operation_resume", id, lambda tx: control.resume(tx, id, _user(context)))
+        return self._control(context, "operation_resume", id, lambda tx: control.resume(tx, id, user_of(context)))
 
     def operation_retry(self, context: Context, id: str) -> Json:
         """Try again what waits for a person."""
-        return self._control(context, "operation_retry", id, lambda tx: control.retry(tx, id, _user(context)))
+        return self._control(context, "operation_retry", id, lambda tx: control.retry(tx, id, user_of(context)))
 
     def operation_abandon(self, context: Context, id: str, reason: str) -> Json:
         """Give an operation up; its host stays quarantined."""
         if not reason.strip():
             raise errors.Invalid("Say why the operation is abandoned", code="reason_missing")
         return self._control(context, "operation_abandon", id,
-                             lambda tx: control.abandon(tx, id, reason, _user(context)))
+                             lambda tx: control.abandon(tx, id, reason, user_of(context)))
 
     # How all of them work.
 
@@ -251,12 +259,13 @@ def _kept_under(context: Context) -> str | None:
     A digest, as ids and key together may be longer than the column.
     """
     key = context.get("idempotency_key")
-    whose = [context.get("user_id") or _user(context), context.get("project_id") or "", key]
+    whose = [context.get("user_id") or user_of(context), context.get("project_id") or "", key]
     return hashlib.sha256(json.dumps(whose).encode()).hexdigest() if key else None
 
 
-def _user(context: Context) -> str:
-    return str(context.get("user") or "unknown")
+def user_of(context: Context) -> str:
+    """Return who asks, as it can be stored and printed."""
+    return "".join(letter if letter.isprintable() else "?" for letter in str(context.get("user") or "unknown"))[:255]
 
 
 class Agents:
@@ -273,6 +282,7 @@ class Agents:
     def sync(self, context: Context, sync: Json, mac: str | None = None) -> Json:
         """Take in a heartbeat."""
         self._admit("sync", {"sync": sync}, sync, mac)
+        heard.check_sync(sync)
         said = Sync.from_wire(sync)
         return self._engine.run(lambda tx: hosts.sync(tx, said)).to_wire()
 
@@ -290,6 +300,7 @@ class Agents:
         """Take in readings."""
         arguments = {"host": host, "incarnation": incarnation, "sequence": sequence, "report": report}
         self._admit("report", arguments, arguments, mac)
+        heard.check_report(report)
         said = Report.from_wire(report)
         return {"wanted": self._engine.run(lambda tx: orders.report(tx, host, incarnation, sequence, said))}
 

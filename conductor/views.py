@@ -7,7 +7,7 @@ from common.rpc import Context
 from conductor import guests, services
 from conductor.db import operations
 from conductor.db.models import Operation
-from conductor.manager import Conductor
+from conductor.manager import Conductor, Filters, user_of
 from conductor.operations import relocate
 from conductor.present import Json, Presenter
 
@@ -36,7 +36,7 @@ class Views(Conductor):
         """Return one VM."""
         return self._read(lambda _, s: guests.vm(s, vm))
 
-    def migration_list(self, context: Context, filters: Json | None = None) -> Json:
+    def migration_list(self, context: Context, filters: Filters | None = None) -> Json:
         """Return the newest moves of VMs, newest first."""
         return self._read(lambda _, s: {"migrations": guests.migrations(s, filters or {})})
 
@@ -66,14 +66,10 @@ class Views(Conductor):
             return {"vm": guests.vm(presenter.session, vm), "operation": presenter.operation(operation),
                     "plan": presenter.plan(operations.plan(presenter.session, str(operation.plan_id)))}
         return self._change(context, "vm_migrate", [vm, host], lambda tx: relocate.vm_migrate(
-            tx, guests.pool_of(tx.session, vm), vm, host, _user(context)), show)
+            tx, guests.pool_of(tx.session, vm), vm, host, user_of(context)), show)
 
     def migration_abort(self, context: Context, vm: str, id: int) -> Json:
         """Cancel one move of a VM."""
         return self._change(context, "migration_abort", [vm, id],
-                            lambda tx: relocate.abort(tx, vm, id, _user(context)),
+                            lambda tx: relocate.abort(tx, vm, id, user_of(context)),
                             lambda show, row: show.operation(row))
-
-
-def _user(context: Context) -> str:
-    return str(context.get("user") or "unknown")

@@ -198,7 +198,9 @@ class Keystone:
             return str(environ.get(f"HTTP_{name}") or "")
 
         project, domain = told("X_PROJECT_NAME"), told("X_PROJECT_DOMAIN_ID")
-        system = told("OPENSTACK_SYSTEM_SCOPE")
+        # Not from its header: there a service's token, which may be sent beside the user's, puts its own scope.
+        token = environ["keystone.token_auth"].user
+        system = "all" if token.system_scoped and token.system.get("all") else ""
         is_operators = told("X_PROJECT_ID") in self._operators or (domain == "default" and project in self._operators)
         place = project or ("system" if system else told("X_DOMAIN_NAME"))
         return Identity(

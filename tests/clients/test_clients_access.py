@@ -87,6 +87,27 @@ def test_a_token_that_is_not_valid_is_401_as_nova_says_it_and_kept_nowhere(
     assert asked(strategy, None) == (401, 401, 401)
 
 
+def test_a_second_token_and_headers_of_the_client_lend_nobody_anything(people: Server, strategy: Strategy) -> None:
+    api = falcon.testing.TestClient(make_app(InMemory(), auth=strategy))
+    people.user("system-service", WORD, "service", None)
+    lent = {"X-Service-Token": people.token("system-service", WORD, None)}
+    forged = {"OpenStack-System-Scope": "all", "X-Roles": "admin", "X-Is-Admin-Project": "True", "X-Project-Id": "x",
+              "X-Project-Name": ADMIN, "X-Project-Domain-Id": "default", "X-Identity-Status": "Confirmed"}
+    for more in (lent, forged, lent | forged):
+        headers = {"X-Auth-Token": people.token("tenant-manager", WORD, "tenant")} | more
+        assert api.simulate_get("/v2.1/os-hosts", headers=headers).status_code == 403
+    for headers in (forged, lent, lent | forged):
+        assert api.simulate_get("/v2.1/os-hosts", headers=headers).status_code == 401
+    headers = {"X-Auth-Token": people.token("system-manager", WORD, None),
+               "X-Service-Token": people.token("service", WORD, "service")}
+    assert api.simulate_get("/v2.1/os-hosts", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["x" * 60_000, "\xff\xfe", "..", "a/../b", "a b", "{}", "%00", "null"])
+def test_a_token_of_any_form_is_just_not_valid(people: Server, strategy: Strategy, token: str) -> None:
+    assert asked(strategy, token) == (401, 401, 401)
+
+
 def test_while_keystone_is_away_the_answer_is_503_and_says_when_to_try_again() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))

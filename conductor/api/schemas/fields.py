@@ -23,8 +23,8 @@ LOOSE_ZONE: Schema = {**ZONE, "format": "printable"}
 ZONE_OR_NULL: Schema = {**ZONE, "type": ["string", "null"]}
 HOST: Schema = {"type": "string", "pattern": HOST_PATTERN}
 ID: Schema = {"type": "string", "pattern": ID_PATTERN}
-#: a sentence that a person gives
-REASON: Schema = {"type": "string", "minLength": 1, "maxLength": 1000, "format": "printable"}
+#: a sentence that a person gives, as long as the database's column
+REASON: Schema = {"type": "string", "minLength": 1, "maxLength": 255, "format": "printable"}
 
 #: Nova's many ways to say yes or no
 SWITCH: Schema = {"enum": [True, "True", "TRUE", "true", "1", "ON", "On", "on", "YES", "Yes", "yes",
