@@ -15,6 +15,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -225,6 +226,14 @@ def _read(conf: Any, prog: str, argv: list[str] | None, kind: str) -> None:
         raise errors.Invalid(f"There is no file {', '.join(exc.config_files)}", code="bad_configuration") from exc
     except cfg.Error as exc:
         raise errors.Invalid(str(exc), code="bad_configuration") from exc
+    except UnicodeDecodeError as exc:
+        # It does not say which file of several; its own words show what stands there.
+        raise errors.Invalid(f"{', '.join(_named(argv) or [str(usual)])}: byte {exc.start + 1} is no UTF-8 text",
+                             code="bad_configuration") from None
+
+
+def _named(argv: list[str] | None) -> list[str]:
+    return [word for before, word in pairwise(argv or ()) if before == "--config-file"]
 
 
 def _unknown(conf: Any, kind: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ _CHATTY = ("oslo_messaging=WARNING", "alembic=WARNING", "amqp=WARNING")
 #: loops that say again and again what is away, and libraries that do
 _LOOPS = ("common.broker", "common.parts", "common.rpc", "common.service", "agent.inventory",
           "conductor.operations.sweeper", "conductor.pulse")
+_OURS = ("agent.", "common.", "conductor.")
 _LIBRARIES = ("oslo_messaging", "oslo.messaging", "amqp", "kombu")
 _AWAY = re.compile(r"^Waiting: |can't be reached|can't listen|unreachable|refused|was not heard|was interrupted|"
                    "nobody listens|there was no answer|connection (failed|reset|lost)|timed out", re.IGNORECASE)
@@ -25,6 +26,27 @@ _AWAY = re.compile(r"^Waiting: |can't be reached|can't listen|unreachable|refuse
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "facts", "extra_keys", "taskName"}
 #: what libraries put into records for their own use
 _NOT_FACTS = frozenset({"color", "context", "extra", "instance", "resource"})
+
+
+class _Sentences(logging.Formatter):
+    """Writes lines as another formatter does, without the summary of an error that is being handled.
+
+    oslo.log appends that to whatever is logged then; our sentences say already what has happened.
+    """
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        if record.exc_info is not None or not record.name.startswith(_OURS):
+            return self._inner.format(record)
+        try:
+            # While one of Python's own errors is being handled it appends nothing.
+            raise ValueError
+        except ValueError:
+            return self._inner.format(record)
 
 
 class _Facts(logging.Filter):
@@ -55,6 +77,8 @@ def log_by(conf: Any, prog: str) -> None:
     log.setup(conf, prog)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_Facts())
+        if handler.formatter is not None:
+            handler.setFormatter(_Sentences(handler.formatter))
     quiet.quieten((*_LOOPS, *_LIBRARIES), alike=_alike)
 
 

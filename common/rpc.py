@@ -33,6 +33,8 @@ TOPIC_AGENT = "corral.agent"           #: conductor -> one agent, casts only
 TOPIC_AGENTS = "corral.agents"         #: agents -> conductors
 TOPIC_CONDUCTOR = "corral.conductor"   #: API and other services -> conductors
 
+#: what messages go through, by the beginning of its URL
+_BROKER, _IN_PROCESS = "rabbit", "corral-inproc"
 #: topics whose messages always name their server, so that no queue is shared
 _NAMED_ONLY = frozenset({TOPIC_AGENT})
 
@@ -53,8 +55,11 @@ def transport(url: str | None, conf: Any = None, process: str | None = None, pas
     conf.register_opts(oslo_tracing.oslo_messaging_tracing, group="oslo_messaging_tracing")
     oslo_messaging.set_transport_defaults(control_exchange=EXCHANGE)
     parsed = address(url, conf, password)
+    if parsed.transport not in (_BROKER, _IN_PROCESS):
+        raise errors.Invalid(f"The transport URL begins with {_BROKER}://, and not with {parsed.transport}://",
+                             code="bad_transport_url")
     try:
-        if parsed.transport != "rabbit":
+        if parsed.transport != _BROKER:
             return oslo_messaging.get_rpc_transport(conf, url=parsed)
         rabbit.register_options(conf)
         shipped.set_defaults(conf, process)

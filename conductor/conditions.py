@@ -21,5 +21,8 @@ def require_schema(database: Database) -> None:
     """Raise Invalid unless the schema is the one that this conductor knows, Unavailable when it can't be read."""
     found, newest = database.version()
     if found != newest:
-        raise errors.Invalid(f"The database's schema is {found or 'not there'}, and this conductor needs {newest}: run "
-                             "corral-manage db sync", code="schema_differs")
+        # One that is not among those that this version can make is of a later version.
+        help_ = ("run corral-manage db sync" if found is None or database.knows(found)
+                 else "it was made by a newer version of Corral; install that one here, too")
+        raise errors.Invalid(f"The database's schema is {found or 'not there'}, and this conductor needs {newest}: "
+                             f"{help_}", code="schema_differs")

@@ -57,10 +57,15 @@ class Database:
             raise errors.Invalid(f"The database URL can't be used: {exc}", code="bad_database_url") from exc
 
     def upgrade(self) -> None:
-        """Bring the schema to the newest version; does nothing when it is there.  Raises Unavailable.
+        """Bring the schema to the newest version; does nothing when it is there.
 
-        Of several processes one does it, and the others wait for it.
+        Of several processes one does it, and the others wait for it.  Raises Unavailable, and Invalid
+        for a schema that a newer version of Corral has made.
         """
+        found, newest = self.version()
+        if found is not None and not self.knows(found):
+            raise errors.Invalid(f"The database's schema is {found}, which a newer version of Corral has made; this "
+                                 f"one knows up to {newest} and leaves it as it is", code="schema_differs")
         # To change a table of years may take long, and so may waiting for who does.
         engine = self._engine(replace(self.patience, statement_s=None, lock_s=None))
         try:
@@ -75,6 +80,11 @@ class Database:
         newest = alembic.script.ScriptDirectory.from_config(self._alembic(self.engine)).get_current_head()
         with failures.translated(), self.engine.connect() as connection:
             return alembic.migration.MigrationContext.configure(connection).get_current_revision(), newest
+
+    def knows(self, version: str) -> bool:
+        """Return whether a schema's version is one of those that ``upgrade`` passes through."""
+        scripts = alembic.script.ScriptDirectory.from_config(self._alembic(self.engine))
+        return version in {script.revision for script in scripts.walk_revisions()}
 
     def _alembic(self, engine: sqlalchemy.Engine) -> alembic.config.Config:
         config = alembic.config.Config()

@@ -74,6 +74,13 @@ def test_a_file_that_is_no_configuration_is_named_with_its_line_and_without_its_
     assert "geheim" not in caught.value.message
 
 
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    words = written(tmp_path, "")
+    Path(words[-1]).write_bytes(b"[conductor]\n# \xff\n")
+    with pytest.raises(errors.Invalid, match=r"file\.conf: byte 15 is no UTF-8 text$"):
+        loaded("conductor", *words)
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(errors.Invalid, match=f"There is no file {tmp_path}/none"):
         loaded("agent", "--config-file", f"{tmp_path}/none")

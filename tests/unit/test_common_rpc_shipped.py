@@ -49,7 +49,7 @@ def test_a_private_configuration_has_all_groups_that_the_library_reads(tmp_path:
 
 def test_a_transport_is_made_without_a_broker_and_a_bad_url_is_refused(tmp_path: Path) -> None:
     rpc.transport("rabbit://ann:pw@localhost:1/corral", configured(tmp_path))
-    for bad in ("rabbit://host:port/", "nosuch://x/"):
+    for bad in ("rabbit://host:port/", "nosuch://x/", "kafka://x/", "fake://"):
         with pytest.raises(errors.Invalid) as refusal:
             rpc.transport(bad, configured(tmp_path))
         assert refusal.value.code == "bad_transport_url"

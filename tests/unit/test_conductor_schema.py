@@ -8,6 +8,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from common import errors
+from conductor.conditions import require_schema
 from conductor.db.models import Base
 from conductor.db.session import Database
 
@@ -29,6 +30,20 @@ def test_upgrading_twice_does_nothing(tmp_path: Path) -> None:
     before = "\n".join(sqlite3.connect(path).iterdump())
     database.upgrade()
     assert "\n".join(sqlite3.connect(path).iterdump()) == before
+    database.close()
+
+
+def test_a_schema_of_a_newer_version_is_left_as_it_is_and_named_so(tmp_path: Path) -> None:
+    path = tmp_path / "newer.sqlite"
+    database = Database(f"sqlite:///{path}")
+    database.upgrade()
+    with sqlite3.connect(path) as newer:
+        newer.execute("UPDATE alembic_version SET version_num = '9999'")
+    newer.close()
+    with pytest.raises(errors.Invalid, match="9999, which a newer version of Corral has made"):
+        database.upgrade()
+    with pytest.raises(errors.Invalid, match=r"9999, .* made by a newer version of Corral; install that one"):
+        require_schema(database)
     database.close()
 
 
