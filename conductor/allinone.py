@@ -34,14 +34,27 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--speed", type=float, default=1.0,
                          help="seconds of the simulated hypervisors per second (default 1)")
     options.add_argument("--seed", type=int, default=0, help="for everything random in the simulator (default 0)")
-    options.add_argument("--port", type=int, default=8774, help="port of the API on 127.0.0.1; 0 takes a free one")
+    options.add_argument("--port", type=_port, default=8774, help="port of the API on 127.0.0.1; 0 takes a free one")
     options.add_argument("--state-dir", type=Path, default=Path("corral-state"),
                          help="folder that keeps everything (default ./corral-state)")
-    options.add_argument("--sync-interval", type=float, default=10.0, metavar="S",
-                         help="seconds between two heartbeats of an agent (default 10)")
+    options.add_argument("--sync-interval", type=_interval, default=10.0, metavar="S",
+                         help="seconds between two heartbeats of an agent, 0.2 to 300 (default 10)")
     options.add_argument("--debug", action="store_true", help="log more than anybody wants to read")
     options.add_argument("--log-json", action="store_true", help="log in JSON, one object per line")
     return options
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and int(text) < 2 ** 16:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"there is no port {text}")
+
+
+def _interval(text: str) -> float:
+    interval_s = float(text)
+    if 0.2 <= interval_s <= 300:
+        return interval_s
+    raise argparse.ArgumentTypeError(f"{text} is not between 0.2 and 300")
 
 
 class AllInOne:

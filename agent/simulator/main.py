@@ -82,7 +82,11 @@ def main(argv: list[str] | None = None) -> int:
             sys.stderr.write(f"corral-simulator: {reason}\n")
             return 2
         serving.set()
-        simulator.start()
+        try:
+            simulator.start()
+        except OSError as exc:
+            sys.stderr.write(f"corral-simulator: cannot write {args.state}: {exc.strerror}\n")
+            return 2
         with contextlib.suppress(OSError, AttributeError):  # nobody reads it
             sys.stdout.writelines(f"{line}\n" for line in announcements(simulator))
             sys.stdout.flush()

@@ -5,6 +5,7 @@ One lock guards the world; calls that wait do so on its condition. With nothing 
 
 import contextlib
 import json
+import logging
 import random
 import socket
 import threading
@@ -28,6 +29,8 @@ from agent.simulator.world import World
 
 if TYPE_CHECKING:
     from agent.simulator.certificates import HostCertificate, Issuer
+
+LOG = logging.getLogger(__name__)
 
 DEFAULT_PASSWORD = "corral-sim"  # noqa: S105  opens nothing but simulated hosts on loopback
 CONTROL_ADDRESS = "127.0.0.1"
@@ -80,6 +83,7 @@ class Simulator:
         if calls_path:
             self._stack.enter_context(_logging(self.world, calls_path))
         self._runner = threading.Thread(target=self._run, name="simulator-runner", daemon=True)
+        self._trouble: str | None = None
         self._saver = threading.Thread(target=self._keep_saved, name="simulator-saver", daemon=True)
 
     # ---- what others use
@@ -100,7 +104,7 @@ class Simulator:
         return self._changed
 
     def start(self) -> None:
-        """Begin to serve."""
+        """Begin to serve.  Raises OSError when the state file can't be written."""
         self._save()
         self._server.start()
         if self._control:
@@ -122,7 +126,7 @@ class Simulator:
         self._stack.close()
         if self._state_path:
             self._saver.join()
-            self._save()
+            self._try_to_save()
 
     # ---- beginning
     def _open(self, spec: WorldSpec, seed: int, port: int,
@@ -211,7 +215,21 @@ class Simulator:
             with self._changed:
                 self._changed.wait_for(is_due)
                 self._changed.wait_for(lambda: self._stopping, SAVE_DELAY_S)
+            self._try_to_save()
+
+    def _try_to_save(self) -> None:
+        """Save; a disk that refuses is said once, and asked again at the next change."""
+        before = self._trouble
+        try:
             self._save()
+            self._trouble = None
+        except OSError as exc:
+            self._trouble = exc.strerror
+        if self._trouble and self._trouble != before:
+            LOG.warning("The world can't be kept in %s: %s; it is tried again at the next change", self._state_path,
+                        self._trouble)
+        elif before and not self._trouble:
+            LOG.warning("The world is kept in %s again", self._state_path)
 
     def _save(self) -> None:
         if self._state_path is None:
@@ -220,8 +238,11 @@ class Simulator:
             self._saved = self.world.version()
             text = json.dumps({**save_world(self.world), "port": self.port})
         draft = self._state_path.with_name(f".{self._state_path.name}.{random.getrandbits(32):08x}")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(self._state_path)
+        try:
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(self._state_path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def _tell(self) -> None:
         version = self.world.version()

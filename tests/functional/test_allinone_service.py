@@ -66,6 +66,14 @@ def test_a_port_that_is_taken_is_said_in_a_sentence(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1].startswith("corral-allinone: ") and port in done.stderr
 
 
+@pytest.mark.parametrize("words", [["--port", "99999"], ["--port", "-1"], ["--sync-interval", "0"],
+                                   ["--sync-interval", "nan"], ["--sync-interval", "x"]])
+def test_a_number_that_can_not_be_is_wrong_usage(tmp_path: Path, words: list[str]) -> None:
+    done = subprocess.run(allinone_words(tmp_path / "state", *words), cwd=ROOT, text=True, capture_output=True,
+                          timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stdout) == (2, "") and f"argument {words[0]}: " in done.stderr
+
+
 @pytest.mark.parametrize("world, place", [("hosts: [{name: h1, memory: much}]", "hosts[0].memory"), ("[", "YAML")])
 def test_a_wrong_world_file_is_refused_with_the_place(tmp_path: Path, world: str, place: str) -> None:
     (tmp_path / "world.yaml").write_text(world)
