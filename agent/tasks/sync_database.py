@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from agent.tasks.machine import Machine, Step
+from agent.tasks.machine import Machine, Step, refusal
+from common import errors
 
 
 class SyncDatabase(Machine):
@@ -11,9 +12,15 @@ class SyncDatabase(Machine):
     _synced = False
 
     def step(self) -> Step:
-        """Write it; writing twice does no harm, so nothing is observed before."""
+        """Write it; writing twice does no harm, so nothing is observed before, and no answer is asked for again."""
         self.around.may_act()
-        self._synced = self.do(self.driver.sync_database)
+        self.error = None
+        try:
+            self._synced = self.do(self.driver.sync_database)
+        except (errors.Unavailable, errors.OutcomeUnknown) as exc:
+            if not self.over_limit():
+                raise
+            self.error = refusal(exc)
         return self.settled()
 
     def readings(self) -> dict[str, Any]:

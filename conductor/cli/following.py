@@ -137,6 +137,8 @@ def ending(operation: Json) -> str:
     result = operation["result"] or {}
     if moved := result.get("moved"):
         lines.append(words.safe(moved["message"]))
+    lines += [f"warning: {words.safe(told['message'])} ({words.safe(told['code'])})"
+              for told in result.get("warnings") or []]
     away = result.get("not_home") or []
     if away:
         lines.append("These did not go home:\n" + words.blockers(away))

@@ -11,7 +11,7 @@ from typing import Any
 from common import errors
 from conductor import states
 from conductor.db import hosts, moves, operations
-from conductor.db.models import Host, Operation, Plan, Task
+from conductor.db.models import Host, Operation, Plan, Pool, Task
 from conductor.operations import begin, ending, maintenance, membership, snapshot
 from conductor.operations.engine import Transaction, new_id
 from conductor.operations.settings import Settings
@@ -123,6 +123,7 @@ def make_view(tx: Transaction, operation: Operation, tasks: Sequence[Task], retr
     moving = operation.kind in MOVING and operation.pool
     in_pool = operations.open_moves(tx.session, operation.pool or "") if moving else []
     plans = operations.plans_of(tx.session, operation.id) if moving else []
+    pool, every = hosts.find_pool(tx.session, operation.pool), hosts.every(tx.session)
     return View(
         kind=operation.kind, state=states.Operation(operation.state),
         options=operation.options,
@@ -130,11 +131,23 @@ def make_view(tx: Transaction, operation: Operation, tasks: Sequence[Task], retr
         host_uuid=host.uuid if host else "",
         in_flight=tuple((task.args["source"], task.args["destination"]) for task in in_pool
                         if task.state != states.Task.PENDING),
-        usable_hosts=frozenset(h.uuid for h in hosts.every(tx.session) if h.live and h.enabled),
+        usable_hosts=frozenset(h.uuid for h in every if h.live and h.enabled),
         retried=retried, replans_left=tx.settings.replans + 1 - len(plans),
         arriving=sum(host is not None and task.operation_id != operation.id
                      and task.args["destination"] == host.uuid for task in in_pool),
-        is_slow=_is_slow(tx, operation, plans))
+        is_slow=_is_slow(tx, operation, plans), pool_size=_size(pool), writer=_writer(tx, pool, every))
+
+
+def _size(pool: Pool | None) -> int:
+    """Return how many hosts the pool's last report lists."""
+    return len(pool.hosts or (pool.report or {}).get("hosts", ())) if pool is not None else 0
+
+
+def _writer(tx: Transaction, pool: Pool | None, every: Sequence[Host]) -> str | None:
+    """Return the host of the pool whose agent can act, the master first; None when nobody's can."""
+    able = [host for host in every if pool is not None and host.pool == pool.uuid and _can_act(tx, host)]
+    return next((host.name for host in able if pool is not None and host.uuid == pool.master),
+                able[0].name if able else None)
 
 
 def _is_slow(tx: Transaction, operation: Operation, plans: Sequence[Plan]) -> bool:

@@ -55,7 +55,9 @@ def judge(kind: str, args: dict[str, Any], report: Report) -> Verdict:
     if is_halfway(kind, readings):
         # Its record in the old pool is dead: another ejection would come to nothing.
         return Verdict("halfway", error or _no_effect(kind))
-    if error is not None and (_is_permanent(error) or (kind, error.get("code")) in WAITED_FOR):
+    if error is not None and (_is_permanent(error) or kind == "sync_database"
+                              or (kind, error.get("code")) in WAITED_FOR):
+        # A database that can't be written now is written by xapi itself later: nobody should wait for that.
         return Verdict("refused", error)
     return Verdict("no_effect", error)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from conductor import states
+from conductor.operations import lasting
 from conductor.operations.calling_off import too_late
 from conductor.operations.view import (
     Attention,
@@ -53,7 +54,7 @@ def restore(view: View, limits: Limits) -> Decision:
     if any(task.is_open for task in view.of("vm_migrate") + view.of("vm_start")):
         return decision
     stranded = [_blocker(task) for task in view.of("vm_migrate") if task.state is _Task.FAILED]
-    return Decision(event="verified", result={"not_home": [*view.options.get("left", []), *stranded]})
+    return lasting.verified(view, {"not_home": [*view.options.get("left", []), *stranded]})
 
 
 def relocate(view: View, limits: Limits) -> Decision:
@@ -87,7 +88,8 @@ def single(view: View, kind: str) -> Decision:
     if view.options.get("held") and not view.retried and not view.tasks:
         return Decision(attention=Attention("enabled_again", "The host is enabled again and again; find out by whom, "
                                             "then retry, or abandon"))
-    return until_done(view, NewTask(kind)) or Decision(event="verified")
+    return until_done(view, NewTask(kind)) or (
+        lasting.verified(view) if kind == "host_disable" else Decision(event="verified"))
 
 
 def _not_running(view: View) -> Decision | None:
@@ -181,11 +183,14 @@ def _verify(view: View) -> Decision:
     if view.arriving:
         # Another operation's move to this host was claimed before the host was taken: it is not empty yet.
         return Decision()
-    observe = view.latest("observe")
+    observe, disable = view.latest("observe"), view.latest("host_disable")
     if observe is None or observe.state in (_Task.FAILED, _Task.SKIPPED):
         return Decision(create=(NewTask("observe"),))
+    if observe.state is _Task.DONE and disable is not None and disable.position > observe.position:
+        # It was enabled behind our back after it had been seen empty, and is disabled again: it may have got a VM.
+        return Decision(create=(NewTask("observe"),))
     if observe.state is _Task.DONE:
-        return Decision(event="verified")
+        return lasting.verified(view)
     return Decision(send=sendable(view, observe), attention=_left_behind(view))
 
 

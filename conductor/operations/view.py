@@ -55,6 +55,10 @@ class View:
     arriving: int = 0
     #: it takes more than twice as long as planned
     is_slow: bool = False
+    #: how many hosts the pool has, by its last report
+    pool_size: int = 0
+    #: the host by whose agent the pool's database is best written: the master, or else any that is heard
+    writer: str | None = None
 
     def latest(self, kind: str) -> TaskView | None:
         """Return the last task of that kind, or None."""

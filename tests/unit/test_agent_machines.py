@@ -144,6 +144,16 @@ def test_database_tls_and_dead_records_are_seen_to() -> None:
     assert world.calls.count("destroy_host") == 1 and world.calls.count("enable_tls") == 1
 
 
+def test_a_database_that_gives_no_answer_is_written_again_and_given_up_when_the_time_is_up() -> None:
+    world = World()
+    world.refusals["sync_database"] = errors.OutcomeUnknown("no answer")
+    assert settled(world, "sync_database", limit_s=30.0).readings == {"synced": True}
+    world.refusals["sync_database"] = errors.Unavailable("connection refused")
+    end = settled(world, "sync_database", limit_s=0.0)
+    assert end.readings == {"synced": False} and end.error is not None
+    assert (end.error["code"], end.error["message"]) == ("unavailable", "connection refused")
+
+
 # vm_migrate
 def test_a_move_is_done_when_the_vm_is_there_and_idle() -> None:
     world = moving_world()

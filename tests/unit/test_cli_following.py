@@ -74,6 +74,13 @@ def test_what_did_not_go_home_is_named() -> None:
     assert "VM web1: its home is full (c)" in following.ending(operation)
 
 
+def test_warnings_of_an_operation_that_has_succeeded_are_told() -> None:
+    door = Door()
+    operation = followed(door, [])
+    operation["result"] = {"warnings": [{"code": "c", "message": "it was not written\x1b[2J", "details": {}}]}
+    assert "warning: it was not written\\x1b[2J (c)" in following.ending(operation)
+
+
 def test_a_move_that_was_cancelled_too_late_is_told() -> None:
     door = Door()
     operation = followed(door, [])

@@ -79,6 +79,10 @@ def test_a_report_that_says_again_what_it_said_outweighs_what_an_order_read_befo
     agent.claim(*agent.heard.pop())
     run = next(iter(agent.running.values()))
     agent.report(run, True, agent._host_disable(run))
+    world.ring()
+    writer = world.agents["h1"]
+    writer.claim(*writer.heard.pop())
+    writer.report(next(iter(writer.running.values())), True, {"synced": True})
     assert (world.state(operation), world.host("h2").enabled) == ("succeeded", False)
     # Somebody enables it before the observer has looked: its report is the one that is known.
     world.pool.hosts["h2"].enabled, world.pool.hosts["h2"].mark = True, None
