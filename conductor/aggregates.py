@@ -87,8 +87,9 @@ def delete(tx: Transaction, aggregate_id: int) -> None:
     places = aggregates.memberships(tx.session, aggregate.id)
     if places:
         names = [place.host for place in places]
-        raise errors.WrongState(f"Aggregate {aggregate.id} is not empty: remove {', '.join(names)} first",
-                                code="aggregate_not_empty", hosts=names)
+        # Nova's words, which say "host" where they mean the aggregate, and what helps.
+        raise errors.WrongState(f"Cannot remove host from aggregate {aggregate.id}. Reason: Host aggregate is not "
+                                f"empty. Remove {', '.join(names)} first.", code="aggregate_not_empty", hosts=names)
     tx.session.delete(aggregate)
     tx.tell("aggregate.delete", aggregate)
 

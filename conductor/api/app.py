@@ -123,6 +123,7 @@ def _responder(route: Route, door: _Door) -> Callable[..., None]:
     body, query = route.body_checker, route.query_checker
     is_public = (route.method, route.url) in policy.PUBLIC
     has_actions = policy.has_actions(route.method, route.url)
+    actions = (route.body or {}).get("properties", {}) if has_actions else {}
 
     def respond(req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         who = _ANYBODY if is_public else door.auth.identify(req.env)
@@ -139,7 +140,7 @@ def _responder(route: Route, door: _Door) -> Callable[..., None]:
             door.public_url or req.prefix, req.context.version,
             path=reading.path_of(path),
             query={} if query is None else reading.query_of(req, query),
-            body={} if body is None else _checked(reading.body_of(req), body))
+            body={} if body is None else _checked(reading.body_of(req), body, actions))
         if has_actions:
             allow(who, next(iter(request.body), None))
         _send(resp, route.function(request))
@@ -149,7 +150,10 @@ def _responder(route: Route, door: _Door) -> Callable[..., None]:
     return respond
 
 
-def _checked(body: Json, checker: check.Checker) -> Json:
+def _checked(body: Json, checker: check.Checker, actions: Json) -> Json:
+    unknown = next((name for name in body if actions and name not in actions), None)
+    if unknown is not None:
+        raise errors.Invalid(f"There is no such action: {unknown[:50]}")
     check.check(checker, body)
     return body
 
@@ -192,7 +196,7 @@ def _refused_by_framework(req: falcon.Request, resp: falcon.Response, error: fal
     if allowed:
         resp.set_header("Allow", allowed)
     messages = {404: "The resource could not be found.",
-                405: f"{req.method[:20]} is not possible here; {allowed} is."}
+                405: f"{req.method[:20]} is not possible here. What is: {allowed}"}
     _fail(req, resp, status, _OWN_CODES.get(status, "invalid"),
           messages.get(status) or error.description or error.title, {})
 

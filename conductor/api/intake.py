@@ -5,6 +5,9 @@ It knows how far a request has arrived, and nothing of what it asks.
 
 import re
 import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from common.clock import Clock
 
@@ -21,11 +24,35 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,8})[ \t]*\r\n", re.IGN
 _NOT_AWAITED = re.compile(rb"\r\n(transfer-encoding|expect):", re.IGNORECASE)
 
 
+class Patience:
+    """How many threads may wait for clients at once; the others stay free for those that are quick."""
+
+    def __init__(self, most: int, clock: Clock) -> None:
+        self._free, self._clock = threading.BoundedSemaphore(most), clock
+
+    def deadline(self, within_s: float) -> float:
+        """Return the moment that is so far away."""
+        return self._clock.monotonic() + within_s
+
+    @contextmanager
+    def wait(self, connected: socket.socket, deadline: float) -> Iterator[None]:
+        """Let one call wait for the other side, up to ``deadline``.  Raises TimeoutError, also when too many wait."""
+        left_s = deadline - self._clock.monotonic()
+        if left_s <= 0 or not self._free.acquire(blocking=False):
+            # the words by which cheroot knows it
+            raise TimeoutError("timed out")
+        try:
+            connected.settimeout(left_s)
+            yield
+        finally:
+            self._free.release()
+
+
 class Intake:
     """What a client sends; the file that requests are read from."""
 
-    def __init__(self, connected: socket.socket, clock: Clock) -> None:
-        self._socket, self._clock = connected, clock
+    def __init__(self, connected: socket.socket, patience: Patience) -> None:
+        self._socket, self._patience = connected, patience
         self._held = bytearray()
         self._ended = self._looked_at = False
         #: the length of the request at the front, once its head is there
@@ -34,16 +61,17 @@ class Intake:
         self.closed = False
         self.bytes_read = 0
 
-    def gather(self) -> None:
-        """Take what has arrived, without waiting."""
+    def gather(self) -> bool:
+        """Take what has arrived, without waiting; return whether anything has, or the end."""
         self._socket.settimeout(0)
         try:
             self._take()
         except BlockingIOError:
-            return
+            return False
         except OSError:
             # whoever reads on meets the end
             self._ended = True
+        return True
 
     def is_over(self) -> bool:
         """Return whether nothing is here and nothing will come."""
@@ -83,12 +111,12 @@ class Intake:
 
     def begin(self, within_s: float) -> None:
         """Let the next request be read; what is not here yet has to come within so long."""
-        self._deadline = self._clock.monotonic() + within_s
+        self._deadline = self._patience.deadline(within_s)
         self._wanted, self._looked_at = None, False
 
     def hurry(self, within_s: float) -> None:
         """Wait no longer than so long for the rest."""
-        self._deadline = min(self._deadline, self._clock.monotonic() + within_s)
+        self._deadline = min(self._deadline, self._patience.deadline(within_s))
 
     def read(self, size: int | None = None) -> bytes:
         """Return ``size`` bytes, fewer only at the end.  Raises TimeoutError."""
@@ -116,8 +144,9 @@ class Intake:
         return data
 
     def _wait(self) -> None:
-        _limit(self._socket, self._deadline - self._clock.monotonic())
-        self._take()
+        if not self.gather():
+            with self._patience.wait(self._socket, self._deadline):
+                self._take()
 
     def _take(self) -> None:
         data = self._socket.recv(_PIECE_BYTES)
@@ -128,8 +157,8 @@ class Intake:
 class Outlet:
     """What a client is sent."""
 
-    def __init__(self, connected: socket.socket, clock: Clock) -> None:
-        self._socket, self._clock = connected, clock
+    def __init__(self, connected: socket.socket, patience: Patience) -> None:
+        self._socket, self._patience = connected, patience
         self._within_s = 0.0
         self._deadline: float | None = None
         self.bytes_written = 0
@@ -141,17 +170,17 @@ class Outlet:
     def write(self, data: bytes) -> int:
         """Send all of it.  Raises TimeoutError when the client takes it too slowly."""
         if self._deadline is None:
-            self._deadline = self._clock.monotonic() + self._within_s
+            self._deadline = self._patience.deadline(self._within_s)
         rest = memoryview(data)
         while rest:
-            _limit(self._socket, self._deadline - self._clock.monotonic())
-            rest = rest[self._socket.send(rest):]
+            rest = rest[self._send(rest, self._deadline):]
         self.bytes_written += len(data)
         return len(data)
 
-
-def _limit(connected: socket.socket, left_s: float) -> None:
-    if left_s <= 0:
-        # the words by which cheroot knows it
-        raise TimeoutError("timed out")
-    connected.settimeout(left_s)
+    def _send(self, data: memoryview, deadline: float) -> int:
+        self._socket.settimeout(0)
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            with self._patience.wait(self._socket, deadline):
+                return self._socket.send(data)

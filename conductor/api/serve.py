@@ -13,8 +13,9 @@ from typing import Any
 from cheroot import wsgi
 
 from common import errors
+from common.clock import SystemClock
 from conductor.api import wire
-from conductor.api.intake import LARGEST_BODY_BYTES, LARGEST_HEADER_BYTES
+from conductor.api.intake import LARGEST_BODY_BYTES, LARGEST_HEADER_BYTES, Patience
 
 LOG = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class _Server(wsgi.Server):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.patience = Patience(max(1, self.numthreads // 2), SystemClock())
         self._lock = threading.Lock()
         #: connections without a request, the one that has waited longest first
         self._waiting: dict[wire.Connection, None] = {}

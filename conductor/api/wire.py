@@ -17,7 +17,6 @@ from typing import Any
 from cheroot import server
 
 from common import errors
-from common.clock import SystemClock
 from conductor.api import framing
 from conductor.api.app import error_body
 from conductor.api.intake import Intake, Outlet
@@ -120,9 +119,8 @@ class Connection(server.HTTPConnection):
     RequestHandlerClass = Request
 
     def __init__(self, owner: Any, connected: socket.socket, makefile: Any = None) -> None:
-        clock = SystemClock()
-        super().__init__(owner, connected, lambda one, mode, size: Intake(one, clock) if "r" in mode
-                         else Outlet(one, clock))
+        super().__init__(owner, connected, lambda one, mode, size: Intake(one, owner.patience) if "r" in mode
+                         else Outlet(one, owner.patience))
         self._has_begun = False
         self._last_used = 0.0
 

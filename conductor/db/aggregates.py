@@ -67,7 +67,8 @@ def _possible(aggregate_id: int) -> bool:
 
 
 def _not_found(aggregate_id: int) -> errors.NotFound:
-    return errors.NotFound(f"There is no aggregate {aggregate_id}", code="aggregate_not_found", aggregate=aggregate_id)
+    return errors.NotFound(f"Aggregate {aggregate_id} could not be found.", code="aggregate_not_found",
+                           aggregate=aggregate_id)
 
 
 def named(session: Session, name: str) -> Aggregate | None:

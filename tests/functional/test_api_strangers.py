@@ -179,6 +179,21 @@ def test_slow_clients_hold_no_thread_and_are_sent_away(service: Service, begin: 
             one.close()
 
 
+def test_clients_that_do_not_read_their_answers_leave_threads_to_others(service: Service) -> None:
+    asked = b"GET /v1/openapi.json HTTP/1.1\r\n" + HOST + b"\r\n"
+    with contextlib.ExitStack() as held:
+        for _ in range(6):
+            deaf = held.enter_context(connected(service))
+            deaf.settimeout(0.2)
+            with contextlib.suppress(OSError):
+                while True:
+                    deaf.send(asked * 100)
+        with connected(service) as honest:
+            honest.settimeout(10)       # those that are deaf would be given a minute
+            honest.sendall(HIDDEN)
+            assert rest(honest).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_slow_body_in_chunks_has_an_end(service: Service, conductor: InMemory) -> None:
     ended = threading.Event()
     with connected(service) as slow:

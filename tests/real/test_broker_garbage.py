@@ -49,7 +49,7 @@ GARBAGE: dict[str, tuple[bytes, str]] = {
     "a version that is none": (enveloped({**GOOD, "version": {"a": 1}}), JSON),
     "a reply to nobody": (enveloped({**GOOD, "_msg_id": "m1", "_reply_q": "reply_nobody", "_timeout": 1}), JSON),
     "a reply to something else": (enveloped({**GOOD, "_msg_id": ["m"], "_reply_q": {"a": 1}}), JSON),
-    "a time-out that is none": (enveloped({**GOOD, "_msg_id": "m2", "_reply_q": "reply_nobody", "_timeout": "x"}), JSON),
+    "a time-out that is none": (enveloped({**GOOD, "_msg_id": "m", "_reply_q": "reply_none", "_timeout": "x"}), JSON),
     "an id that is none": (enveloped({**GOOD, "_unique_id": ["u"]}), JSON),
     "8 MiB": (enveloped({**GOOD, "args": {"value": "x" * 2 ** 23}}), JSON),
 }
@@ -82,7 +82,7 @@ def test_a_server_goes_on_after(served: tuple[str, rpc.Client, list[Any]], what:
                                 caplog: pytest.LogCaptureFixture) -> None:
     url, client, heard = served
     body, kind = GARBAGE[what]
-    with kombu.Connection(url.replace("rabbit://", "amqp://")) as connection:
+    with kombu.Connection(url.replace("rabbit://", "amqp://")) as connection:  # type: ignore[no-untyped-call]
         channel = connection.channel()
         for _ in range(3):
             message = channel.prepare_message(body, content_type=kind, content_encoding="utf-8")

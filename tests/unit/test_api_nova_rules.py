@@ -123,6 +123,14 @@ def test_refusals_that_clients_may_know_by_heart_have_novas_words(nova: Served) 
     said = {
         nova.act(1, remove_host={"host": "h2"}): "Cannot remove host h2 in aggregate 1",
         nova.change(2, name="a1"): "Aggregate a1 already exists.",
+        nova.change(2, availability_zone=""): "Aggregate 2 does not support empty named availability zone",
+        nova.change(2, availability_zone=" "): "Aggregate 2 does not support empty named availability zone",
+        nova.change(2, availability_zone=None): "Aggregate 2 does not support empty named availability zone",
+        nova.change(9, name="b"): "Aggregate 9 could not be found.",
+        nova.act(1, add_host={"host": "h1"}): "Aggregate 1 already has host h1.",
+        nova.act(1, paint={}): "There is no such action: paint",
+        nova.http("DELETE", f"{AGGREGATES}/1"):
+            "Cannot remove host from aggregate 1. Reason: Host aggregate is not empty.",
     }
     assert not [(wanted, result.text) for result, wanted in said.items() if wanted not in result.text]
 

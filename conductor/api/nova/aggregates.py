@@ -35,7 +35,11 @@ def show(request: Request) -> Answer:
 
 def update(request: Request) -> Answer:
     """Change name or zone; spaces at their ends are taken off."""
-    changes = {key: _stripped(key, value) for key, value in request.body["aggregate"].items()}
+    changes = {key: (value or "").strip() for key, value in request.body["aggregate"].items()}
+    if changes.get("name") == "":
+        raise errors.Invalid("The name can't be of spaces only")
+    if changes.get("availability_zone") == "":
+        raise errors.Invalid(f"Aggregate {request.path['aggregate']} does not support empty named availability zone")
     with _bad_request("zone_differs", "zone_in_use"):
         return _one(request, request.ask("aggregate_update", id=request.path["aggregate"], changes=changes))
 
@@ -84,12 +88,6 @@ def _one(request: Request, aggregate: Json) -> Answer:
 def _form(request: Request, aggregate: Json) -> Json:
     form = {key: aggregate[key] for key in _SHOWN}
     return {**form, "uuid": aggregate["uuid"]} if request.version >= (2, 41) else form
-
-
-def _stripped(key: str, value: str) -> str:
-    if not value.strip():
-        raise errors.Invalid(f"The {key.replace('_', ' ')} can't be of spaces only")
-    return value.strip()
 
 
 @contextmanager

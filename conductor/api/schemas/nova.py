@@ -19,7 +19,9 @@ _SWITCH: Schema = {"enum": ["enable", "Enable", "ENABLE", "disable", "Disable", 
 
 AGGREGATE_CREATE = obj({"aggregate": obj({"name": NAME}, availability_zone=ZONE_OR_NULL)})
 AGGREGATE_UPDATE = obj({
-    "aggregate": obj(name=LOOSE_NAME, availability_zone=LOOSE_ZONE) | {"minProperties": 1}})
+    # an empty zone is of the right form, and refused in Nova's words
+    "aggregate": obj(name=LOOSE_NAME, availability_zone={**LOOSE_ZONE, "type": ["string", "null"], "minLength": 0})
+    | {"minProperties": 1}})
 AGGREGATE_ACTION = obj(
     add_host=obj({"host": HOST}),
     # confirm_data_loss is ours: ejecting wipes the host's local storage
