@@ -344,5 +344,5 @@ def _issuer(folder: Path, self_signed: bool) -> "Issuer":
     try:
         from agent.simulator.certificates import Authority, SelfSigned
     except ImportError as exc:
-        raise WorldError("TLS needs the package `cryptography`: pip install 'corral[simulator-tls]'") from exc
+        raise WorldError("TLS needs the package `cryptography`: pip install cryptography") from exc
     return SelfSigned(folder) if self_signed else Authority(folder)

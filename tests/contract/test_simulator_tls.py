@@ -152,7 +152,7 @@ def test_without_the_certificate_library_the_program_says_what_to_install() -> N
                            check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
-        "corral-simulator: TLS needs the package `cryptography`: pip install 'corral[simulator-tls]'\n")
+        "corral-simulator: TLS needs the package `cryptography`: pip install cryptography\n")
 
 
 def test_a_simulator_that_goes_on_presents_the_certificates_that_it_had(tmp_path: Path) -> None:
