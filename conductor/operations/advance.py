@@ -144,10 +144,11 @@ def _size(pool: Pool | None) -> int:
 
 
 def _writer(tx: Transaction, pool: Pool | None, every: Sequence[Host]) -> str | None:
-    """Return the host of the pool whose agent can act, the master first; None when nobody's can."""
-    able = [host for host in every if pool is not None and host.pool == pool.uuid and _can_act(tx, host)]
-    return next((host.name for host in able if pool is not None and host.uuid == pool.master),
-                able[0].name if able else None)
+    """Return the host of the pool whose agent can act, the master first; None when nobody's can, or may."""
+    if pool is None or pool.frozen:
+        return None
+    able = [host for host in every if host.pool == pool.uuid and _can_act(tx, host)]
+    return next((host.name for host in able if host.uuid == pool.master), able[0].name if able else None)
 
 
 def _is_slow(tx: Transaction, operation: Operation, plans: Sequence[Plan]) -> bool:

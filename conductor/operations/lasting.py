@@ -34,7 +34,7 @@ def verified(view: View, result: dict[str, Any] | None = None) -> Decision:
 
 
 def _warning(written: TaskView | None) -> dict[str, Any]:
-    why = "no agent of the pool is heard" if written is None or written.state is _Task.SKIPPED else str(
+    why = "no agent of the pool can be asked now" if written is None or written.state is _Task.SKIPPED else str(
         failure(written)["message"])
     return {"code": "database_not_written", "details": {} if written is None else written.error or {},
             "message": f"The pool's database could not be written on all its members: {why}. xapi writes it by itself "

@@ -57,7 +57,7 @@ class View:
     is_slow: bool = False
     #: how many hosts the pool has, by its last report
     pool_size: int = 0
-    #: the host by whose agent the pool's database is best written: the master, or else any that is heard
+    #: the host by whose agent the pool's database is best written: the master, or else any whose agent can act now
     writer: str | None = None
 
     def latest(self, kind: str) -> TaskView | None:

@@ -95,8 +95,21 @@ def test_an_order_that_nobody_is_left_to_claim_is_withdrawn_and_the_operation_en
     before = world.clock.now()
     ended = world.finish(operation)
     assert ended["state"] == "succeeded" and written(world, operation)[0][1] == "skipped"
-    assert "no agent of the pool is heard" in ended["result"]["warnings"][0]["message"]
+    assert "no agent of the pool can be asked" in ended["result"]["warnings"][0]["message"]
     assert world.clock.now() - before < 90
+
+
+def test_a_pool_that_is_frozen_meanwhile_holds_no_host_that_is_done(world: World) -> None:
+    operation = world.begin("host_disable", host="h2")
+    world.run(lambda: written(world, operation) == [("h1", "sent")])
+    world.rings.clear()
+    world.agents["h1"].heard.clear()
+    world.agents["h3"].sync(role="master")
+    assert (world.state(operation), world.row(operation).attention) == ("running", None)
+    world.agents["h1"].next_sync_at = world.clock.now() + 3600
+    ended = world.finish(operation, 60.0)
+    assert ended["state"] == "succeeded" and written(world, operation)[0][1] == "skipped", world.story()
+    assert ended["result"]["warnings"][0]["code"] == "database_not_written"
 
 
 def test_an_operation_that_is_tried_again_writes_once_all_the_same(world: World) -> None:
