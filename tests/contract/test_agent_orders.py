@@ -32,7 +32,7 @@ def test_a_live_host_is_not_destroyed_and_the_refusal_is_passed_on() -> None:
         at.agent("h1")
         _, master = running_vm(simulator, "v0")
         other = next(uuid for uuid in session_members(simulator) if uuid != master)
-        report = at.desk.settled(at.ring(at.desk.order("host_destroy", "h1", other)))
+        report = at.desk.settled(at.ring(at.desk.order("host_destroy", "h1", other, limit_s=1.0)))
         assert report.error is not None and report.error["code"] == "HOST_IS_LIVE"
         assert report.readings == {"on_master": True}
 
