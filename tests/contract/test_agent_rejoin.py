@@ -5,7 +5,7 @@ import dataclasses
 from agent_desk import addresses, calls, hypervisor, pooled_spec, simulated
 from agent_office import Office, office
 
-from agent.simulator import Simulator, default_spec
+from agent.simulator import Simulator, default_spec, timing
 from agent.simulator.fault_spec import EjectFault, Incident, JoinFault
 from agent.simulator.spec import HostSpec
 from agent.xenapi.link import Link
@@ -29,7 +29,7 @@ def verdict(order: Order, report: Report) -> str | None:
 def test_a_dead_record_left_by_a_failed_join_is_destroyed_and_the_host_can_join_again() -> None:
     hosts = (HostSpec("h1"), HostSpec("h2", reboot_s=5.0))
     spec = dataclasses.replace(default_spec(hosts=2, vms=0), hosts=hosts)
-    with simulated(spec, speed=30) as simulator, office(simulator) as at:
+    with simulated(spec, speed=10) as simulator, office(simulator) as at:
         at.agent("h1")
         at.agent("h2")
         at.seen("h2", lambda sync: sync.role == "standalone")
@@ -37,10 +37,13 @@ def test_a_dead_record_left_by_a_failed_join_is_destroyed_and_the_host_can_join_
         with simulator.lock:
             world = simulator.world
             uuid = world.node_named("h2").uuid
-            db = world.pools[world.node_named("h1").pool]
-            assert simulator.lock.wait_for(lambda: db.by_uuid("host", uuid), 20.0), "the master lists it"
-            world.lose_power("h2")
-            world.restore_power("h2")
+            joins = "Async.pool.join"
+            assert simulator.lock.wait_for(lambda: any(call.method == joins for call in world.calls), 20.0)
+            # As soon as the master lists it, and before its role is written, which is 0.4 s later.
+            listed = next(call.at for call in world.calls if call.method == joins) + timing.JOIN_LISTED
+            at_s = max(0.0, listed + 0.1 - world.now)
+            world.put_in(Incident(at_s, "power_off", "h2"), Incident(at_s + 0.1, "power_on", "h2"))
+            simulator.lock.notify_all()
         failed = at.desk.settled(order, 60.0)
         assert failed.readings["on_master"] and not failed.readings["live"]
         assert failed.readings["joiner"] == "standalone" and verdict(order, failed) == "refused"
