@@ -1,5 +1,6 @@
 """What an agent is told by its configuration files; reads the secret files that they name."""
 
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -11,6 +12,8 @@ _OPTIONS = ("agent.host", "xenapi.url", "xenapi.password_file")
 _SECRETS = ("agent.key_file", "xenapi.password_file", "xenapi.pool_password_file", "broker.password_file")
 #: not shown in a log, not even that they have changed into what
 _SECRET_FIELDS = frozenset({"password", "pool_password", "key"})
+#: under any other name the API knows no host, and nobody could speak of it
+_NAME = re.compile("[a-zA-Z0-9._-]{1,255}")
 
 
 def settings_from(conf: Any) -> tuple[AgentSettings, str | None]:
@@ -20,6 +23,9 @@ def settings_from(conf: Any) -> tuple[AgentSettings, str | None]:
     """
     secrets = config.require(conf, _OPTIONS, _SECRETS)
     own, key = conf.xenapi, secrets["agent.key_file"]
+    if not _NAME.fullmatch(conf.agent.host):
+        raise errors.Invalid(f"[agent] host {conf.agent.host!r} can't be a host's name: that has 1 to 255 of the "
+                             "letters a to z and A to Z, digits and . _ -", code="bad_configuration")
     if own.pool_username and secrets["xenapi.pool_password_file"] is None:
         raise errors.Invalid("[xenapi] pool_username needs pool_password_file", code="bad_configuration")
     pins = pins_of(own.pins)
