@@ -20,6 +20,12 @@ def real_xapi(config: pytest.Config) -> RealXapi | None:
     return RealXapi(urls, *login, config.getoption("--xapi-ca"))
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse to meet the same hosts in several processes."""
+    if config.getoption("--xapi-url") and config.getoption("numprocesses", None):
+        raise pytest.UsageError("cases at real hosts follow each other: --xapi-url goes without -n")
+
+
 @pytest.fixture(scope="session")
 def xapi(pytestconfig: pytest.Config) -> RealXapi | None:
     return real_xapi(pytestconfig)
