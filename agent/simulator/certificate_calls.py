@@ -9,7 +9,7 @@ from agent.simulator import timing
 from agent.simulator.call import LATER
 from agent.simulator.certificate_records import keep, made_for
 from agent.simulator.failure import Failure
-from agent.simulator.hosts import assert_reachable
+from agent.simulator.reach import assert_reachable
 
 if TYPE_CHECKING:
     from agent.simulator.call import Call

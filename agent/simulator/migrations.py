@@ -118,10 +118,10 @@ def begin(world: "World", job: str) -> None:
 
 
 def stream(world: "World", job: str) -> None:
-    """The memory connection stands, unless the power of one end has gone meanwhile."""
+    """The memory connection stands, unless one end cannot be reached; the toolstack there passes it on."""
     found = world.jobs.get(job)
     gone = [world.nodes[found[end]] for end in ("node", "target")
-            if world.nodes[found[end]].power == "off" or world.nodes[found[end]].cut] if found else []
+            if _takes_no_stream(world.nodes[found[end]])] if found else []
     if gone:
         node_lost(world, gone[0])
     elif found:
@@ -129,6 +129,11 @@ def stream(world: "World", job: str) -> None:
                      left=found["memory"] / timing.MIGRATE_CHUNKS)
         reflow(world)
         faults.at_phase(world, found)
+
+
+def _takes_no_stream(node: Node) -> bool:
+    away = node.power == "down" and not node.is_master  # a master that restarts lets go on what it has begun (seen)
+    return away or node.power == "off" or node.cut or bool(node.facts.get("emergency"))
 
 
 def leg(world: "World", job: str, stamp: int) -> None:

@@ -5,7 +5,7 @@ The world file says which a machine has, how each function ends and how long it 
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import hosts, workers
+from agent.simulator import reach, workers
 from agent.simulator.call import LATER
 from agent.simulator.failure import Failure
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def call_plugin(call: "Call", host: str, plugin: str, function: str, _args: dict[str, str]) -> object:
     """Run a function of a plugin and wait for its end; raises XENAPI_MISSING_PLUGIN."""
-    node, world = hosts.assert_reachable(call, host), call.world
+    node, world = reach.assert_reachable(call, host), call.world
     named = [one for one in node.facts.get("plugins", ()) if one["name"] == plugin]
     if not named:
         raise Failure("XENAPI_MISSING_PLUGIN", plugin)

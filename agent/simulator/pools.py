@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import build, designation, faults, ha, hosts, migrations, strays, timing, workers
+from agent.simulator import build, designation, faults, ha, hosts, migrations, reach, strays, timing, workers
 from agent.simulator.call import LATER
 from agent.simulator.derived import host_is_live, is_upgrading
 from agent.simulator.failure import Failure
@@ -20,7 +20,7 @@ def eject(call: "Call", host: str) -> object:
     if node is call.node:
         raise Failure("INTERNAL_ERROR", "Xapi_pool.Cannot_eject_master")
     designation.assert_no_master_change(db)
-    hosts.assert_reachable(call, host)
+    reach.assert_reachable(call, host)
     for wrong, code in ((traits_of(call.node).secret_rotation, "POOL_SECRET_ROTATION_PENDING"),
                         (ha.is_on(db), "HA_IS_ENABLED"), (is_upgrading(db), "NOT_SUPPORTED_DURING_UPGRADE")):
         if wrong:

@@ -6,7 +6,7 @@ it says that this is not simulated.
 
 from typing import TYPE_CHECKING
 
-from agent.simulator import disks, hosts, migrations, pbds, timing
+from agent.simulator import disks, migrations, pbds, reach, timing
 from agent.simulator.arguments import numbers
 from agent.simulator.call import LATER
 from agent.simulator.failure import Failure
@@ -23,7 +23,7 @@ OPERATION = "migrate_send"
 
 def migrate_receive(call: "Call", host: str, network: str, _options: Map) -> Map:
     """Return the token for a VM that is to come to this host over this network."""
-    db, node = call.db, hosts.assert_reachable(call, host)
+    db, node = call.db, reach.assert_reachable(call, host)
     here = [pif for pif in db.get("host", host, "PIFs") if db.get("PIF", pif, "network") == network]
     if not here:
         raise Failure("HOST_CANNOT_ATTACH_NETWORK", host, network)

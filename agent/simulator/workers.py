@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent.simulator.failure import Failure
 from agent.simulator.node import Node
+from agent.simulator.reach import assert_reachable
 from agent.simulator.table import NULL
 from agent.simulator.timing import WORKERS
 
@@ -35,8 +36,9 @@ def begin(call: "Call", kind: str, node: Node, vm: str, *, vm_operation: str, ho
           host_operation: str = "", **more: Any) -> Job:
     """Show the operation on VM and host, reserve nothing, and queue the job for a worker of `node`.
 
-    With a `phase` of its own it is not queued yet.
+    With a `phase` of its own it is not queued yet.  Raises HOST_OFFLINE, CANNOT_CONTACT_HOST.
     """
+    assert_reachable(call, call.world.host_of(node))
     world, db, task = call.world, call.db, call.defer()
     set_operation(world, call.node.pool, "VM", vm, task, vm_operation)
     if host_operation:

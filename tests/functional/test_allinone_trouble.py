@@ -4,6 +4,8 @@ from pathlib import Path
 
 from allinone_world import GIB, Parts, guest, pool_world, until
 
+from agent.simulator.fault_spec import Incident
+
 
 def test_wrong_credentials_are_said_refused_and_mended_by_an_agent_with_the_right_ones(tmp_path: Path) -> None:
     hosts = {"hosts": [{"name": "h1"}, {"name": "h2"}]}
@@ -109,3 +111,21 @@ def test_a_drain_waits_for_a_master_that_lost_power_and_goes_on_when_it_is_back(
         assert not world.pool().enabled("h2") and set(world.on("h2")) == floats
         assert not floats or "it may still be going on" in corral.story(operation)
         assert world.stopped <= lost, corral.story(operation)
+
+
+def test_a_member_whose_toolstack_stays_away_gets_no_vms_and_is_unknown_once_its_master_says_so(tmp_path: Path) -> None:
+    hosts = ("h1", "h2", "h3")
+    with Parts(tmp_path, pool_world(3, [guest(f"v{n}", "h3") for n in range(4)]), *hosts) as world:
+        corral = world.corral
+        corral.adopt(*hosts)
+        with world.simulator.lock:
+            world.simulator.world.put_in(Incident(0, "stop", "h2"))
+        end = corral.ended(corral.begin("host-update --maintenance enable h3"))
+        assert world.pool().running() == {"h1": ["v0", "v1", "v2", "v3"]} and not world.stopped
+        failed = [move for move in end["moves"] if move["state"] == "failed"]
+        assert failed and {move["destination"] for move in failed} == {"h2"}, "it looked live and enabled then"
+        corral.ask("host-update --maintenance disable h3 --wait")
+        until("ten minutes have gone by without a heartbeat", lambda: corral.host("h2")["state"] == "unknown")
+        with world.simulator.lock:
+            world.simulator.world.put_in(Incident(0, "start", "h2"))
+        until("it serves again", lambda: corral.host("h2")["state"] == "serving" and corral.host("h2")["live"])
