@@ -12,7 +12,7 @@ from typing import Any
 
 from cheroot import wsgi
 
-from common import errors
+from common import concurrency, errors
 from common.clock import SystemClock
 from conductor.api import wire
 from conductor.api.intake import LARGEST_BODY_BYTES, LARGEST_HEADER_BYTES, Patience
@@ -26,6 +26,9 @@ THREADS = 32
 MOST_WAITING = 400
 #: complete requests that wait for a thread: beyond, the answer is 503
 MOST_QUEUED = 200
+#: with green threads, seconds after which it is looked which connections there are to wait for: while they are waited
+#: for, one that is put back is not seen
+_GREEN_LOOK_S = 0.02
 #: seconds within which a request has to arrive whole, and a connection to be used again
 REQUEST_S = 10.0
 
@@ -38,6 +41,8 @@ class _Server(wsgi.Server):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        if concurrency.selected() == "eventlet":
+            self.expiration_interval = _GREEN_LOOK_S
         self.patience = Patience(max(1, self.numthreads // 2), SystemClock())
         self._lock = threading.Lock()
         #: connections without a request, the one that has waited longest first

@@ -2,7 +2,10 @@
 
 import contextlib
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -139,6 +142,31 @@ def test_other_methods_do_nothing_and_say_what_is_possible(service: Service, con
     found = answered(service, head + CLOSE + b"\r\n")
     assert found.startswith(f"HTTP/1.1 {status} ".encode()) and b"allow: GET" in found
     assert conductor.calls == []
+
+
+GREEN = """
+from common import concurrency
+import http.client, time
+from conductor.api.app import make_app
+from conductor.api.serve import Service
+from tests.unit.api_conductor import InMemory
+service = Service(make_app(InMemory()), "127.0.0.1", 0, threads=2)
+service.start()
+connection = http.client.HTTPConnection(service.url.removeprefix("http://"), timeout=20)
+began = time.monotonic()
+for _ in range(20):
+    connection.request("GET", "/healthcheck")
+    connection.getresponse().read()
+print(time.monotonic() - began)
+connection.close()
+service.stop()
+"""
+
+
+def test_with_green_threads_a_kept_connection_is_served_without_a_pause() -> None:
+    done = subprocess.run([sys.executable, "-c", GREEN], env={**os.environ, "CORRAL_CONCURRENCY": "eventlet"},
+                          capture_output=True, text=True, timeout=60, check=True)
+    assert float(done.stdout) < 5, "half a second each would be ten"
 
 
 def drip(connection: socket.socket, data: bytes, ended: threading.Event) -> None:
