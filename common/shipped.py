@@ -47,6 +47,18 @@ def set_defaults(conf: Any, process: str | None) -> None:
     conf.register_opts(lockutils._opts, group="oslo_concurrency")
     if conf.oslo_concurrency.lock_path is None:
         conf.set_default("lock_path", str(lock_folder(os.environ)), group="oslo_concurrency")
+    _require_folder(Path(conf.oslo_concurrency.lock_path))
+
+
+def _require_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        why = None if os.access(folder, os.W_OK | os.X_OK) else "Permission denied"
+    except OSError as exc:
+        why = exc.strerror
+    if why:
+        raise errors.Invalid(f"[oslo_concurrency] lock_path: the folder {folder} can't be used: {why}",
+                             code="bad_configuration")
 
 
 def lock_folder(environment: Any) -> Path:

@@ -147,6 +147,9 @@ class Policy:
     def __init__(self, conf: Any = None, clock: Clock | None = None) -> None:
         """Take the configuration that has been read; without one there is no policy file.  Raises Invalid."""
         self._enforcer = enforcer(conf)
+        named = FILE if conf is None else conf.oslo_policy.policy_file
+        if named != FILE and conf.find_file(named) is None:
+            raise errors.Invalid(f"[oslo_policy] policy_file: there is no file {named}", code="bad_configuration")
         self._clock = clock or SystemClock()
         self._answers: dict[tuple[str, str], tuple[float, bool]] = {}
         if conf is None:
@@ -155,11 +158,19 @@ class Policy:
         try:
             self._enforcer.load_rules()
             self._enforcer.check_rules(raise_on_violation=True)
+            self._require_known()
         except (ValueError, policy.InvalidDefinitionError, cfg.Error) as exc:
             # a parser shows the place in lines of its own
             why = " ".join(str(exc).split())
             raise errors.Invalid(f"The policy file {self._enforcer.policy_path} can't be used: {why}",
                                  code="bad_configuration") from exc
+
+    def _require_known(self) -> None:
+        """Raise ValueError for a rule of ours that nothing asks for: the one that was meant would stay as it is."""
+        known = {rule.name for rule in list_rules()}
+        ours = {name for name in self._enforcer.file_rules if name.startswith("corral:")}
+        if odd := sorted(ours - known):
+            raise ValueError(f"there is no rule {', '.join(odd)}")
 
     def check(self, method: str, url: str, action: str | None, credentials: Mapping[str, Any]) -> None:
         """Raise NotAllowed unless who has ``credentials`` may ask for this; Unavailable when no rule can be read.

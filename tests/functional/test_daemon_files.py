@@ -23,6 +23,7 @@ def site(tmp_path: Path) -> Site:
     ("agent", {"xenapi": "password_file = /nowhere/password"},
      ["[xenapi] password_file: the file /nowhere/password can't be read"]),
     ("agent", {"agent": "key_file = key"}, ["[agent] key_file names the systemd credential key"]),
+    ("api", {"oslo_concurrency": "lock_path = /dev/null/x"}, ["lock_path: the folder /dev/null/x can't be used"]),
     ("agent", {"agent": "host = h 1"}, ["[agent] host 'h 1' can't be a host's name"]),
     ("api", {"DEFAULT": "transport_url = kafka://somewhere/"}, ["begins with rabbit://, and not with kafka://"]),
     ("agent", {"database": "connection = sqlite:///x"}, ["[database] is for corral-conductor"]),

@@ -187,11 +187,20 @@ def test_a_policy_file_changes_rules_and_a_change_counts_within_a_second(tmp_pat
     assert may(rules, "admin") and not may(rules, "rack_crew")
 
 
-@pytest.mark.parametrize("text", ["[1, 2", '"corral:aggregates:create": "rule:no_such_rule"', '"a": "rule:a"'])
+@pytest.mark.parametrize("text", ["[1, 2", '"corral:aggregates:create": "rule:no_such_rule"', '"a": "rule:a"',
+                                  '"corral:aggregates:crate": "role:admin"'])
 def test_a_policy_file_that_makes_no_sense_is_refused_at_the_start_in_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(errors.Invalid, match=policy.FILE) as refused:
         Policy(in_folder(tmp_path, text))
     assert len(refused.value.message.splitlines()) == 1
+
+
+def test_a_policy_file_that_is_named_has_to_be_there(tmp_path: Path) -> None:
+    conf = in_folder(tmp_path, "{}")
+    policy.enforcer(conf)
+    conf.set_override("policy_file", "other.yaml", group="oslo_policy")
+    with pytest.raises(errors.Invalid, match=r"there is no file other\.yaml"):
+        Policy(conf)
 
 
 def test_a_policy_file_that_breaks_later_lets_nobody_in(tmp_path: Path) -> None:
