@@ -67,6 +67,7 @@ def test_a_vm_that_is_blocked_after_the_plan_stops_the_drain_until_it_is_freed(t
         pool.api.VM.remove_from_blocked_operations(late, "pool_migrate")
         until("Corral has seen it", lambda: not any(
             vm["hindrances"] for vm in corral.client.get("v1", "hosts", "h2", "vms")["vms"]))
-        assert corral.run(f"operation-retry {operation}") == 0
+        # On a busy machine Corral may just have planned again by itself; then nothing waits for anybody.
+        assert corral.run(f"operation-retry {operation}") == 0 or not corral.operation(operation)["attention"]
         corral.ended(operation)
         assert house.on("h1") == ["free", "late"] and not house.stopped
