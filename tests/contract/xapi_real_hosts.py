@@ -65,7 +65,7 @@ class RealHosts:
         self._never = threading.Event()
         self._until(f"{xapi.urls[0]} is a master again", partial(self._leads, xapi.urls))
         self._members(setting, xapi.urls)
-        self.clients = logged_in(self.urls, self.login)
+        self.clients = self._sessions(self.urls)
         self._enabled()
         self._guests(setting)
         self._tidy()
@@ -114,12 +114,23 @@ class RealHosts:
         for number in range(2, HOSTS[setting] + 1):
             self._until(f"{urls[number - 1]} is in a pool or alone, and its master thinks so too",
                         lambda: self._settled(urls))
-            clients = logged_in(urls[:number], self.login)
+            clients = self._sessions(urls[:number])
             wanted, alone = number <= MEMBERS[setting], clients.get(f"s{number}")
             if wanted and alone:
                 self._join(clients["s"], alone)
             elif not wanted and not alone:
                 self._eject(clients["s"], urls[number - 1])
+
+    def _sessions(self, urls: list[str]) -> dict[str, Client]:
+        """Return a session at each host that is a master, once all answer; one that starts may not for a moment."""
+        found: dict[str, Client] = {}
+
+        def answered() -> bool:
+            found.update(logged_in(urls, self.login))
+            return True
+
+        self._until(f"{', '.join(urls)} take logins", answered)
+        return found
 
     def _settled(self, urls: list[str]) -> bool:
         """Tell whether no host that stands alone is listed by the first, as it is while it joins."""
