@@ -132,3 +132,15 @@ def wait_for_call(simulator: Simulator, method: str) -> None:
             lambda: any(record.method == method for record in simulator.world.calls), 10.0
         )
     assert found, f"{method} was not called"
+
+
+def members(at: Office) -> Sync:
+    """Start the agents of h1 and h3, its slave, as members of their pool; return what h3's says of itself."""
+    master = hypervisor(at.simulator, "h1")
+    session = master.open()
+    at.desk.members = dict(session.pool().members)
+    session.close()
+    master.close()
+    at.agent("h1")
+    at.agent("h3")
+    return at.seen("h3", lambda sync: sync.role == "slave" and sync.host_uuid is not None)

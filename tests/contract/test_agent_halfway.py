@@ -1,7 +1,7 @@
 """Ejections that end halfway, by whole agents at simulated hosts, and what the conductor makes of their reports."""
 
-from agent_desk import Desk, calls, hypervisor, pooled_spec, simulated
-from agent_office import Office, office
+from agent_desk import Desk, calls, pooled_spec, simulated
+from agent_office import Office, members, office
 
 from agent.simulator import Simulator
 from agent.simulator.fault_spec import EjectFault
@@ -11,19 +11,6 @@ from conductor.operations.judge import Verdict, judge
 
 def verdict(order: Order, report: Report) -> Verdict:
     return judge(order.kind, order.args, report)
-
-
-def members(at: Office, simulator: Simulator) -> str:
-    """Start the agents of h1 and h3 as members of their pool; return the uuid of h3."""
-    master = hypervisor(simulator, "h1")
-    session = master.open()
-    at.desk.members = dict(session.pool().members)
-    session.close()
-    master.close()
-    at.agent("h1")
-    at.agent("h3")
-    seen = at.seen("h3", lambda sync: sync.role == "slave" and sync.host_uuid is not None)
-    return str(seen.host_uuid)
 
 
 def eject(at: Office, simulator: Simulator, uuid: str, *faults: EjectFault) -> Order:
@@ -46,7 +33,7 @@ def claims(desk: Desk, order: Order) -> int:
 
 def test_a_host_that_is_its_own_master_and_still_listed_is_told_so_by_its_own_agent() -> None:
     with simulated(pooled_spec(vms=0), speed=60) as simulator, office(simulator) as at:
-        uuid = members(at, simulator)
+        uuid = str(members(at).host_uuid)
         order = eject(at, simulator, uuid, EjectFault("role", ("INTERNAL_ERROR", "x"), host="h3"))
         report = at.desk.settled(order)
         assert report.readings == {"on_master": True, "standalone": True} and is_listed(simulator, uuid)
@@ -61,7 +48,7 @@ def test_a_host_that_is_its_own_master_and_still_listed_is_told_so_by_its_own_ag
 
 def test_the_record_of_such_a_host_is_removed_as_soon_as_the_master_takes_it_for_dead() -> None:
     with simulated(pooled_spec(vms=0), speed=120) as simulator, office(simulator) as at:
-        uuid = members(at, simulator)
+        uuid = str(members(at).host_uuid)
         order = eject(at, simulator, uuid, EjectFault("role", host="h3"))
         at.desk.settled(order)
         destroy = at.ring(at.desk.order("host_destroy", "h1", uuid, pool=order.pool, limit_s=60.0))
@@ -73,7 +60,7 @@ def test_the_record_of_such_a_host_is_removed_as_soon_as_the_master_takes_it_for
 
 def test_a_record_that_xapi_takes_for_live_is_left_when_the_time_is_up() -> None:
     with simulated(pooled_spec(vms=0), speed=10) as simulator, office(simulator) as at:
-        uuid = members(at, simulator)
+        uuid = str(members(at).host_uuid)
         destroy = at.ring(at.desk.order("host_destroy", "h1", uuid, limit_s=1.0))
         report = at.desk.settled(destroy)
         assert report.error is not None and report.error["code"] == "HOST_IS_LIVE" and is_listed(simulator, uuid)
@@ -82,7 +69,7 @@ def test_a_record_that_xapi_takes_for_live_is_left_when_the_time_is_up() -> None
 
 def test_an_agent_that_restarts_after_the_ejection_ended_halfway_tells_the_same() -> None:
     with simulated(pooled_spec(vms=0), speed=30) as simulator, office(simulator) as at:
-        uuid = members(at, simulator)
+        uuid = str(members(at).host_uuid)
         order = eject(at, simulator, uuid, EjectFault("role", host="h3"))
         with simulator.lock:
             failed = "Async.pool.eject"
@@ -98,7 +85,7 @@ def test_an_agent_that_restarts_after_the_ejection_ended_halfway_tells_the_same(
 
 def test_an_ejection_that_could_not_unplug_storage_leaves_a_member_and_is_told_as_that() -> None:
     with simulated(pooled_spec(vms=0), speed=60) as simulator, office(simulator) as at:
-        uuid = members(at, simulator)
+        uuid = str(members(at).host_uuid)
         order = eject(at, simulator, uuid, EjectFault("storage", ("SR_BACKEND_FAILURE_202", "busy"), host="h3"))
         report = at.desk.settled(order)
         assert report.readings == {"on_master": True, "standalone": False} and is_listed(simulator, uuid)

@@ -3,7 +3,7 @@
 import dataclasses
 
 from agent_desk import addresses, calls, hypervisor, pooled_spec, simulated
-from agent_office import Office, office
+from agent_office import Office, members, office
 
 from agent.simulator import Simulator, default_spec, timing
 from agent.simulator.fault_spec import EjectFault, Incident, JoinFault
@@ -150,14 +150,7 @@ def test_a_join_whose_task_failed_although_all_was_done_is_no_failure() -> None:
 
 def test_an_eject_that_left_the_host_a_master_and_listed_is_told_and_its_record_can_be_destroyed() -> None:
     with simulated(pooled_spec(vms=0), speed=60) as simulator, office(simulator) as at:
-        master = hypervisor(simulator, "h1")
-        session = master.open()
-        at.desk.members = dict(session.pool().members)
-        session.close()
-        master.close()
-        at.agent("h1")
-        at.agent("h3")
-        slave = at.seen("h3", lambda sync: sync.role == "slave" and sync.host_uuid is not None)
+        slave = members(at)
         with simulator.lock:
             simulator.world.put_in(EjectFault("role", host="h3"))
         eject = at.ring(at.desk.order("pool_eject", "h1", str(slave.host_uuid), pool=slave.pool))
