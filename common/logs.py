@@ -16,7 +16,7 @@ from common import config, quiet
 #: lines of these are worth reading only when something is wrong
 _CHATTY = ("oslo_messaging=WARNING", "alembic=WARNING", "amqp=WARNING")
 #: loops that say again and again what is away, and libraries that do
-_LOOPS = ("common.parts", "common.rpc", "common.service", "agent.inventory",
+_LOOPS = ("common.broker", "common.parts", "common.rpc", "common.service", "agent.inventory",
           "conductor.operations.sweeper", "conductor.pulse")
 _OURS = ("agent.", "common.", "conductor.")
 _LIBRARIES = ("oslo_messaging", "oslo.messaging", "amqp", "kombu")

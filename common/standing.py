@@ -11,28 +11,16 @@ from common import concurrency  # noqa: F401  it has to come before all that ask
 # isort: on
 from common import broker, parts
 
-#: seconds until a broker that can't be reached is asked again
+#: seconds until a broker that can't be reached is asked again; that it is away is said by others
 _APART_S = 10.0
-_AWAY = "broker_unavailable"
-
-
-class Look:
-    """One look after another at the configured broker, for who listens on ``topics``."""
-
-    def __init__(self, conf: Any, topics: Iterable[str], password: str | None) -> None:
-        self._conf, self._topics, self._password = conf, list(topics), password
-        self._said: list[broker.Finding] = []
-
-    def once(self) -> float | None:
-        """Log what is wrong with the broker; return the seconds until it is to be looked at again, if it is away."""
-        findings = broker.check(self._conf, None, self._topics, self._password)
-        away = [one for one in findings if one.code == _AWAY]
-        # Which broker is away is said here, once; others say again and again that it is.
-        broker.warn([one for one in away or findings if one not in self._said])
-        self._said += away
-        return _APART_S if away else None
 
 
 def standing(conf: Any, topics: Iterable[str], password: str | None) -> parts.Repeated:
-    """Return a part that looks until the broker was there."""
-    return parts.Repeated("standing with the broker", Look(conf, topics, password).once)
+    """Return a part that logs what is wrong with the configured broker, for who listens on ``topics``."""
+    def once() -> float | None:
+        findings = broker.check(conf, None, topics, password)
+        if any(one.code == "broker_unavailable" for one in findings):
+            return _APART_S
+        broker.warn(findings)
+        return None
+    return parts.Repeated("standing with the broker", once)
